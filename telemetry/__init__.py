@@ -1,0 +1,1 @@
+"""The shared vocabulary: equipment, tags, samples, dictionary, frame, seal, proof, topic, message."""
