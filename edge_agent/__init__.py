@@ -1,0 +1,1 @@
+"""The agent at the machine: drivers, pipeline, outbox, uplink."""

@@ -1,0 +1,1 @@
+"""One driver a protocol; each turns replies into Samples."""

@@ -1,0 +1,1 @@
+"""Steps between driver and frame, each Samples to Samples."""
