@@ -1,0 +1,1 @@
+"""What a plant works with: the HTTP API."""
