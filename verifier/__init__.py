@@ -1,0 +1,1 @@
+"""Confirms every criterion from live evidence; imports nothing but telemetry."""

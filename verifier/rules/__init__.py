@@ -1,0 +1,1 @@
+"""criteria.yaml as types: pools, star gates, readings."""
