@@ -1,0 +1,1 @@
+"""The command line, the wiring of services, and the whole plant on one machine."""

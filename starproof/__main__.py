@@ -1,0 +1,5 @@
+"""python -m starproof"""
+
+from starproof.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The whole plant on one machine: files, processes, verification."""
