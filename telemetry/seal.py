@@ -214,9 +214,12 @@ def _parts(sealed: bytes) -> tuple[bytes, dict[Any, Any], bytes, bytes]:
     value = tag.value if isinstance(tag, cbor2.CBORTag) and tag.tag == _SIGN1 else None
     if not (isinstance(value, list) and len(value) == 4):
         raise SealError("malformed", "not a COSE_Sign1")
-    protected_bytes, _, payload, signature = value
+    protected_bytes, unprotected, payload, signature = value
     if not all(isinstance(x, bytes) for x in (protected_bytes, payload, signature)):
         raise SealError("malformed", "not a COSE_Sign1")
+    # An item is named by its hash, so there must be one way only to write it: else whoever carries it could make a fork of it.
+    if unprotected != {} or cbor2.dumps(cbor2.CBORTag(_SIGN1, value)) != sealed:
+        raise SealError("malformed", "not the one encoding of its content")
     protected = _loads(protected_bytes)
     if not isinstance(protected, dict) or protected.get(_ALG) != _EDDSA:
         raise SealError("malformed", "not signed with EdDSA")

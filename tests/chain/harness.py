@@ -32,6 +32,7 @@ CHAIN = ("broker", "plant", "ingest", "edge")
 # machine either process may be held up in between, so the line may even be the later of the two.
 ARRIVAL_MS = 350
 EARLY_MS = 90
+GRACE_MS = 400  # what was served so shortly before a kill may not be on disk yet
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, within_s: float = 30.0) -> None:
@@ -159,7 +160,7 @@ class Comparison:
         self.lost, self.unstated, self.invented = [], [], []
 
 
-async def compare(plant: DemoPlant, *, kills: list[tuple[int, int]], grace_ms: int = 400) -> Comparison:
+async def compare(plant: DemoPlant, *, kills: list[tuple[int, int]], grace_ms: int = GRACE_MS) -> Comparison:
     """Compare every value that every machine served with what is stored. `kills` are (killed, back) wall times of the
     agent: what was served within `grace_ms` before a kill, or while it was down, may be missing but must lie in a stated
     gap; everything else must be stored exactly once, and nothing may be stored that was not served."""

@@ -55,6 +55,12 @@ def until_free(plant: Path, within_s: float = 20.0) -> None:
             time.sleep(0.05)
 
 
+def at_terminal() -> None:
+    """In the new process: the terminal is its own, and Ctrl-C is not ignored, though the tests may run in the background."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A demo at a terminal of its own."""
 
@@ -66,7 +72,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=at_terminal,
         )
         os.close(theirs)
         self.said = ""
