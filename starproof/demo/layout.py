@@ -1,5 +1,8 @@
 """The demo plant: which machines, on which ports, under which folder."""
 
+import contextlib
+import itertools
+import random
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +17,10 @@ MACHINES: tuple[tuple[str, str, str], ...] = (
     ("pv-1", "photovoltaic", "1号光伏逆变器"),
     ("cnc-1", "cnc_machine", "1号加工中心"),
 )
+
+
+_LOWEST = 10_000
+_EPHEMERAL = 32_768, 65_535  # what systems that do not tell give to outgoing connections, at most
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,25 @@ class Layout:
 def make(folder: Path, extra: tuple[str, ...] = ()) -> Layout:
     """A layout with a free port for each service and machine, and for each name in `extra`."""
     names = ["broker", "web", "control", *(uid for uid, _, _ in MACHINES), *extra]
-    sockets = [socket.socket() for _ in names]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-    finally:
-        for one in sockets:
-            one.close()
-    return Layout(folder.absolute(), ports)
+    return Layout(folder.absolute(), dict(zip(names, _free_ports(len(names)), strict=True)))
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now, and that no outgoing connection will be given before our servers take them."""
+    first, last = _EPHEMERAL
+    with contextlib.suppress(OSError, ValueError):
+        first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split())
+    every = range(_LOWEST, 1 << 16)
+    candidates = [port for port in every if not first <= port <= last] or list(every)
+    random.SystemRandom().shuffle(candidates)
+    free = (port for port in candidates if _is_free(port))
+    return list(itertools.islice(free, count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
