@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from edge_agent import framing, machine_clock, sealing
+from edge_agent import framing, machine_clock, sealing, windows
 from edge_agent.challenges import Challenges
 from edge_agent.describe import to_dictionary, to_rules
 from edge_agent.drivers.base import no_value
@@ -23,10 +23,12 @@ from edge_agent.enrol import Identity, load_identity
 from edge_agent.framing import DictionaryTooLarge
 from edge_agent.outbox import Draft, Outbox, OutboxError
 from edge_agent.pipeline.pipeline import Pipeline
+from edge_agent.ring import Ring
 from edge_agent.sealing import Sealer
 from edge_agent.settings import AgentSettings
 from edge_agent.state_lock import StateLock
 from edge_agent.uplink import Uplink
+from edge_agent.windows import Windows
 from telemetry import clock, samples
 from telemetry.dictionary import Dictionary
 from telemetry.messages import BIRTH_EVERY_MS, Birth, Echo, MessageError, Will
@@ -63,7 +65,8 @@ class Agent:
         )
         self._nameplates: dict[str, Mapping[str, str]] = {}
         self._nameplates_told: dict[str, Mapping[str, str]] = {}  # those the dictionary on disk has
-        self._pipeline = Pipeline(to_rules(settings, self._words))
+        self._ring = Ring(self._words, minutes=settings.ring.minutes, max_bytes=settings.ring.max_bytes)
+        self._pipeline = Pipeline(to_rules(settings, self._words), tap=self._ring.add)
         self._basket: list[Samples] = []
         self._waiting: list[Samples] = []  # through the pipeline, but not yet on disk
         self._lost_rows = 0
@@ -76,6 +79,7 @@ class Agent:
         self._challenges = Challenges(
             self._identity.command_key, self._address.topic(Channel.CHALLENGE), settings.enterprise
         )
+        self._windows = Windows(self._identity.command_key, self._address.topic(Channel.WINDOW), self._words)
         self._forks: dict[bytes, int] = {}
         self._flushing = asyncio.Lock()
         self._answering: asyncio.Task[None] | None = None
@@ -93,7 +97,9 @@ class Agent:
         session = Session(
             self._settings.broker,
             client_id=f"{self._address.enterprise}-{self._address.edge}",
-            subscriptions=((self._address.topic(Channel.RECEIPT), 1), (self._address.topic(Channel.CHALLENGE), 1)),
+            subscriptions=tuple(
+                (self._address.topic(channel), 1) for channel in (Channel.RECEIPT, Channel.CHALLENGE, Channel.WINDOW)
+            ),
             on_message=self._received,
             will=self._will,
         )
@@ -156,6 +162,9 @@ class Agent:
             words = self._new_words(nameplates)
             drafts = [] if words is self._words else [framing.dictionary_draft(words)]
             nonces = self._challenges.nonces()
+            asked = self._windows.due(self._ring)
+            for request in asked:
+                drafts += await asyncio.to_thread(windows.answer, request, self._ring, words)
             waiting = samples.concat(self._waiting)
             if not len(waiting) and not nonces and not drafts:
                 return
@@ -165,6 +174,7 @@ class Agent:
                 self._words, self._nameplates_told = words, nameplates
                 self._clock_step_ms = 0
                 self._challenges.answered(nonces)
+                self._windows.answered(asked)
                 self._uplink.wake()
 
     def _new_words(self, nameplates: dict[str, Mapping[str, str]]) -> Dictionary:
@@ -288,6 +298,9 @@ class Agent:
         if message.topic == self._address.topic(Channel.CHALLENGE):
             self._challenged(message)
             return
+        if message.topic == self._address.topic(Channel.WINDOW):
+            self._asked(message)
+            return
         with contextlib.suppress(asyncio.QueueFull):  # receipts repeat: a lost one costs nothing
             self._receipts.put_nowait(message)
 
@@ -316,6 +329,13 @@ class Agent:
         self._session.publish(topic, echo.sign(self._identity.signer, topic))
         _log.info("challenge answered", nonce=challenge.nonce.hex())
         self._answering = asyncio.create_task(self._flush(), name="answer")  # however long the frame period is
+
+    def _asked(self, message: Incoming) -> None:
+        try:
+            if self._windows.take(message):
+                _log.info("a window was asked for")
+        except MessageError as error:
+            _log.warning("request for a window refused", reason=str(error), refused=self._windows.refused)
 
     # ---- forks
 

@@ -16,8 +16,8 @@ from telemetry.frame import Frame, FrameError
 from telemetry.samples import BLOB_KINDS, Quality, Reason, Samples, quality
 from telemetry.seal import MAX_SEALED, ItemKind
 
-_MAX_PLAIN = MAX_SEALED - 4096
-_SURELY_FITS = _MAX_PLAIN // 2  # bytes of a value for which nothing need be tried
+MAX_PLAIN = MAX_SEALED - 4096
+_SURELY_FITS = MAX_PLAIN // 2  # bytes of a value for which nothing need be tried
 _TOO_LARGE = quality(Quality.BAD, Reason.TOO_LARGE, has_value=False)
 
 
@@ -28,10 +28,10 @@ class DictionaryTooLarge(ValueError):
 def dictionary_draft(words: Dictionary) -> Draft:
     """The item that carries a dictionary. Raises DictionaryTooLarge."""
     encoded = words.encode()
-    if len(encoded) > _MAX_PLAIN:
+    if len(encoded) > MAX_PLAIN:
         raise DictionaryTooLarge(
             f"the dictionary of {len(words.devices)} devices and {len(words.tags)} tags takes {len(encoded)} bytes; "
-            f"an edge can say {_MAX_PLAIN}: divide the devices between several edges"
+            f"an edge can say {MAX_PLAIN}: divide the devices between several edges"
         )
     now = clock.now_ms()
     return Draft(ItemKind.DICTIONARY, encoded, words.hash, (now, now))
@@ -57,7 +57,7 @@ def _bytes_of(samples: Samples, row: int) -> int:
 
 def _fits(samples: Samples, words: Dictionary) -> bool:
     try:
-        return len(frame.encode(Frame(0, 0, bytes(16), samples), words)) < _MAX_PLAIN - frame.MAX_NOTES
+        return len(frame.encode(Frame(0, 0, bytes(16), samples), words)) < MAX_PLAIN - frame.MAX_NOTES
     except FrameError:
         return False
 
@@ -77,7 +77,7 @@ def frame_drafts(
     )
     try:
         plaintext = frame.encode(head, words)
-        if len(plaintext) > _MAX_PLAIN:
+        if len(plaintext) > MAX_PLAIN:
             raise FrameError("larger than an item")
     except FrameError:
         half = len(samples) // 2

@@ -6,7 +6,7 @@ Invariants
        is skipped, whatever moment the process dies at.
     3. An item leaves by a receipt that proves it committed, by being re-sealed into another stream after a fork, or,
        where the outbox is full, by a numbered LOSS item that names the missing range and is stored in the same transaction.
-    4. It never holds more than `max_bytes` of items; only DATA items are ever given up, oldest first.
+    4. It never holds more than `max_bytes` of items; only DATA and WINDOW items are ever given up, oldest first.
     5. An epoch's key is kept as long as an item sealed under it is here, so that a fork can be re-sealed; never longer.
 
     6. A call that raises has changed nothing, and the next may succeed: a disk that was full is no reason to end.
@@ -294,12 +294,14 @@ class Outbox:
         return Position(position.stream, position.sequence + 1, digest)
 
     def _make_room(self, size: int) -> list[Loss]:
-        """Give up the oldest DATA items until `size` more bytes fit."""
+        """Give up the oldest DATA and WINDOW items until `size` more bytes fit."""
         dropped: list[Loss] = []
         while self._bytes + size > self._max_bytes:
             rows = self._db.execute(
-                "SELECT n, stream, sequence, first_ms, last_ms, length(sealed) FROM items WHERE kind = ? ORDER BY n LIMIT 16",
-                (int(ItemKind.DATA),),
+                # A window that is given up takes no data with it: of its time only the end is said to be lost.
+                "SELECT n, stream, sequence, iif(kind = ?, last_ms, first_ms), last_ms, length(sealed) FROM items "
+                "WHERE kind IN (?, ?) ORDER BY n LIMIT 16",
+                (int(ItemKind.WINDOW), int(ItemKind.DATA), int(ItemKind.WINDOW)),
             ).fetchall()
             if not rows:
                 raise OutboxError(f"max_bytes {self._max_bytes} is too small for a single item")

@@ -41,6 +41,13 @@ class Outbox(Strict):
     max_bytes: int = Field(default=2 << 30, ge=1 << 20)
 
 
+class RingSettings(Strict):
+    """The raw ring in memory that the packages of alarms are cut from."""
+
+    minutes: float = Field(default=15.0, ge=15, le=24 * 60)
+    max_bytes: int = Field(default=64 << 20, ge=1 << 20)
+
+
 class PipelineSettings(Strict):
     """What happens to every value between driver and frame, unless a point says otherwise."""
 
@@ -131,6 +138,7 @@ class AgentSettings(Strict):
     frame: Frame = Frame()
     outbox: Outbox = Outbox()
     pipeline: PipelineSettings = PipelineSettings()
+    ring: RingSettings = RingSettings()
     devices: list[Device] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -117,7 +117,7 @@ CONTENT = "index"  # its deferred items are those whose content the index could 
 def record_content(db: Connection, one: Committed, opened: Opened) -> None:
     """Enter what an opened item says: a dictionary, a gap, a loss, a parent stream."""
     header = one.item.header
-    if opened.dictionary is not None and opened.frame is None:
+    if header.kind is ItemKind.DICTIONARY and opened.dictionary is not None:
         values = {
             "hash": opened.dictionary.hash,
             "enterprise": one.address.enterprise,
@@ -180,7 +180,8 @@ def quarantine(db: Connection, address: Address, item: Item, sealed: bytes, foun
         "found_ms": found_ms,
         "sealed": sealed,
     }
-    new = db.execute(insert_for(db, tables.forks).values(**values).on_conflict_do_nothing()).rowcount > 0
+    entered = insert_for(db, tables.forks).values(**values).on_conflict_do_nothing().returning(tables.forks.c.stream)
+    new = db.execute(entered).first() is not None
     table = tables.streams
     db.execute(
         update(table)

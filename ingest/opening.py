@@ -10,12 +10,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from telemetry import dictionary, frame, seal
+from telemetry import dictionary, frame, seal, windows
 from telemetry.dictionary import Dictionary, DictionaryError
 from telemetry.frame import Frame, FrameError
 from telemetry.items import ItemError, Lost, Opening, decode_losses
 from telemetry.seal import Item, ItemKind, SealError
 from telemetry.topics import Address
+from telemetry.windows import Window, WindowError
 
 
 class NotYet(LookupError):
@@ -32,12 +33,13 @@ class Undecodable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The content of an item: a frame with its dictionary, a dictionary, an opening, or what was lost."""
+    """The content of an item: a frame with its dictionary, a dictionary, an opening, what was lost, or a window."""
 
     frame: Frame | None = None
     dictionary: Dictionary | None = None
     opening: Opening | None = None
     losses: tuple[Lost, ...] = ()
+    window: Window | None = None
 
 
 class Opener:
@@ -72,6 +74,8 @@ class Opener:
             raise Undecodable("bad_frame", str(error)) from error
         except DictionaryError as error:
             raise Undecodable("bad_dictionary", str(error)) from error
+        except WindowError as error:
+            raise Undecodable("bad_window", str(error)) from error
         except ItemError as error:
             raise Undecodable(f"bad_{item.header.kind.name.lower()}", str(error)) from error
 
@@ -98,6 +102,8 @@ class Opener:
         words = self._dictionary(item.header.dictionary)
         if (words.enterprise, words.edge) != (address.enterprise, address.edge):
             raise Undecodable("bad_dictionary", "refers to a dictionary of another edge")
+        if item.header.kind is ItemKind.WINDOW:
+            return Opened(window=windows.decode(plaintext, words), dictionary=words)
         return Opened(frame=frame.decode(plaintext, words), dictionary=words)
 
     def _unwrap(self, item: Item) -> Opening:

@@ -20,13 +20,13 @@ _INTEGER, _WORD, _BLOB = 0, 1, 2  # how a tag's values are written
 
 def write(out: columns.Writer, rows: Samples, tags: Int32s, counts: Int64s, dictionary: Dictionary) -> None:
     has = (rows.quality & Quality.NO_VALUE) == 0
-    numbers, coding = _numbers(rows, has, tags, counts, dictionary)
+    numbers, words, coding = _numbers(rows, has, tags, counts, dictionary)
     out.raw(coding.tobytes())
     row_coding = np.repeat(coding, counts)
     integer = row_coding == _INTEGER
     out.signed(columns.differences(numbers[integer], counts[coding == _INTEGER]))
     word = row_coding == _WORD
-    out.raw(columns.planes(np.where(has, rows.value, 0)[word].view(np.uint64)))
+    out.raw(columns.planes(words[word].view(np.uint64)))
     blob = np.flatnonzero((row_coding == _BLOB) & has)
     _write_blobs(out, [rows.blobs[i] for i in rows.value[blob].tolist()])
     odd = np.flatnonzero(rows.quality != 0)
@@ -39,25 +39,31 @@ def write(out: columns.Writer, rows: Samples, tags: Int32s, counts: Int64s, dict
     out.signed(rows.time[moved] - (rows.origin[moved] if rows.origin is not None else 0))
 
 
-def _numbers(rows: Samples, has: Any, tags: Int32s, counts: Int64s, dictionary: Dictionary) -> tuple[Int64s, UInt8s]:
-    """Values as integers at their resolution, and the coding of each tag."""
+def _numbers(
+    rows: Samples, has: Any, tags: Int32s, counts: Int64s, dictionary: Dictionary
+) -> tuple[Int64s, Int64s, UInt8s]:
+    """Values as integers at their resolution; the slots of those that are written as they are; the coding of each tag. A value
+    is the same whichever others it is framed with: beside one that does not fit the resolution it is rounded all the same."""
     kinds = dictionary.kinds[tags]
     mantissa, power = dictionary.exponents[0][tags], dictionary.exponents[1][tags]
     coding = np.where(np.isin(kinds, BLOB_KINDS), _BLOB, _INTEGER).astype(np.uint8)
     floats = kinds == Kind.FLOAT
     coding[floats & (mantissa == 0)] = _WORD
     numbers = np.where(has, rows.value, 0)
+    words = numbers.copy()
     scaled = np.repeat(floats & (mantissa > 0), counts)
     if scaled.any():
         real = np.where(has, rows.value, 0).view(np.float64)[scaled]
-        steps = _steps(real, np.repeat(mantissa, counts)[scaled], np.repeat(power, counts)[scaled])
+        grid = np.repeat(mantissa, counts)[scaled], np.repeat(power, counts)[scaled]
+        steps = _steps(real, *grid)
         fits = np.isfinite(steps) & (np.abs(steps) < _EXACT)
         numbers[scaled] = np.where(fits, steps, 0).astype(np.int64)
         if not fits.all():
             misfit = np.zeros(len(rows), dtype=bool)
             misfit[scaled] = ~fits
+            words[scaled] = np.where(fits, _reals(steps, *grid), real).view(np.int64)
             coding[np.logical_or.reduceat(misfit, np.cumsum(counts) - counts)] = _WORD
-    return numbers, coding
+    return numbers, words, coding
 
 
 def _steps(real: Float64s, mantissa: Float64s, power: Int32s) -> Float64s:

@@ -58,6 +58,7 @@ class ItemKind(IntEnum):
     DICTIONARY = 1
     OPEN = 2  # a process began: wrapped epoch key, parent stream, why, since when nothing was acquired
     LOSS = 3  # names a range of this stream that will never come
+    WINDOW = 4  # raw rows around a moment, for which the cloud asked
 
 
 @dataclass(frozen=True, slots=True)

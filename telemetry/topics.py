@@ -19,7 +19,7 @@ class TopicError(ValueError):
 
 
 class Channel(StrEnum):
-    """The last part of an edge's topics. Upwards: up, birth, will, echo. Downwards: receipt, challenge."""
+    """The last part of an edge's topics. Upwards: up, birth, will, echo. Downwards: receipt, challenge, window."""
 
     UP = "up"
     BIRTH = "birth"
@@ -27,6 +27,7 @@ class Channel(StrEnum):
     ECHO = "echo"
     RECEIPT = "receipt"
     CHALLENGE = "challenge"
+    WINDOW = "window"
 
 
 _CHANNELS = frozenset(str(channel) for channel in Channel)

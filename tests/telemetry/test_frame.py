@@ -172,3 +172,15 @@ def test_packed_integers_come_back(values: list[int]) -> None:
 def test_unpacking_any_bytes_gives_integers_or_the_one_error(data: bytes, count: int) -> None:
     with contextlib.suppress(columns.ColumnError):
         assert len(columns.unpack(data, count)) == count
+
+
+def test_a_value_is_the_same_beside_one_that_does_not_fit_its_resolution() -> None:
+    words = Dictionary("E", "edge", (DeviceSpec("a", "boiler", tags=(TagSpec("p", resolution="0.1"),)),))
+
+    def through(*some: float) -> list[float]:
+        made = samples.from_rows([(0, WALL + n, value, 0, Kind.FLOAT) for n, value in enumerate(some)])
+        return frame.decode(frame.encode(Frame(WALL, 0, bytes(16), made), words), words).samples.numeric.tolist()
+
+    odd = 0.1 + 0.2
+    assert through(odd) == [0.3]
+    assert through(odd, 1e30, -0.04) == [0.3, 1e30, -0.0]
