@@ -1,16 +1,21 @@
 """What the cloud's pages and the verifier may ask of ingest's tables. Reading only; every method blocks."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Select, and_, func, or_, select
 
 from ingest import tables
+from ingest.index import epoch_place
 from telemetry import clock, dictionary
 from telemetry.dictionary import Dictionary
 from telemetry.messages import BIRTH_EVERY_MS
+from telemetry.seal import ItemKind
 from telemetry.streams import Progress
 from telemetry.topics import Address
+
+_LONGEST_FRAME_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,32 @@ class Place:
     shard: int
     leaf: int
     hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LateSpan:
+    """Frames that arrived late and lie close together: the samples' times, and when the last of them arrived."""
+
+    address: Address
+    from_ms: int
+    to_ms: int
+    arrival_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEntry:
+    """A committed item by its header. Times are those of its samples, 0 where it has none."""
+
+    stream: bytes
+    sequence: int
+    hash: bytes
+    kind: ItemKind
+    shard: int
+    leaf: int
+    arrival_ms: int
+    first_ms: int
+    last_ms: int
+    dictionary: bytes
 
 
 class Catalogue:
@@ -136,6 +167,100 @@ class Catalogue:
         with self._engine.connect() as db:
             return [GapEntry(address, row.from_ms, row.to_ms, row.reason) for row in db.execute(query)]
 
+    def late(self, address: Address, from_ms: int, to_ms: int) -> list[LateSpan]:
+        """Where an edge's frames that touch from..to arrived more than a minute after their newest sample."""
+        items = tables.items
+        query = (
+            select(items.c.first_ms, items.c.last_ms, items.c.arrival_ms)
+            .where(
+                items.c.stream.in_(_streams_of(address)),
+                tables.came_late,
+                items.c.kind == int(ItemKind.DATA),
+                items.c.last_ms >= from_ms,
+                items.c.first_ms < to_ms,
+            )
+            .order_by(items.c.first_ms)
+        )
+        out: list[LateSpan] = []
+        with self._engine.connect() as db:
+            for first, last, arrival in db.execute(query):
+                if out and first - out[-1].to_ms <= tables.LATE_MS:
+                    one = out[-1]
+                    out[-1] = LateSpan(address, one.from_ms, max(one.to_ms, last), max(one.arrival_ms, arrival))
+                else:
+                    out.append(LateSpan(address, first, last, arrival))
+        return out
+
+    def due_minutes(self, enterprise: str, device: str, from_ms: int, to_ms: int) -> list[int]:
+        """Minutes (starts, ms) of from..to of a device whose rollups may lack rows."""
+        table = tables.rollup_due
+        query = select(table.c.minute).where(
+            table.c.enterprise == enterprise,
+            table.c.device == device,
+            table.c.minute >= from_ms,
+            table.c.minute < to_ms,
+        )
+        with self._engine.connect() as db:
+            return list(db.execute(query).scalars())
+
+    def items(
+        self,
+        address: Address,
+        from_ms: int,
+        to_ms: int,
+        *,
+        kinds: Sequence[ItemKind],
+        after: int,
+        limit: int,
+    ) -> list[ItemEntry]:
+        """An edge's items that touch from..to, by leaf, those after a leaf."""
+        items = tables.items
+        data = [int(kind) for kind in kinds if kind is ItemKind.DATA]
+        rest = [int(kind) for kind in kinds if kind is not ItemKind.DATA]
+        query = (
+            select(items)
+            .where(
+                items.c.stream.in_(_streams_of(address)),
+                items.c.last_ms >= from_ms,
+                items.c.first_ms < to_ms,
+                items.c.leaf > after,
+                or_(
+                    items.c.kind.in_(rest),
+                    # the upper bound lets the index end the search: no frame is that long
+                    and_(items.c.kind.in_(data), items.c.last_ms < to_ms + _LONGEST_FRAME_MS),
+                ),
+            )
+            .order_by(items.c.leaf)
+            .limit(limit)
+        )
+        with self._engine.connect() as db:
+            return [
+                ItemEntry(
+                    row.stream,
+                    row.sequence,
+                    row.hash,
+                    ItemKind(row.kind),
+                    row.shard,
+                    row.leaf,
+                    row.arrival_ms,
+                    row.first_ms,
+                    row.last_ms,
+                    row.dictionary,
+                )
+                for row in db.execute(query)
+            ]
+
+    def dictionary(self, enterprise: str, digest: bytes) -> bytes | None:
+        """The bytes of an enterprise's dictionary by its hash."""
+        table = tables.dictionaries
+        query = select(table.c.body).where(table.c.hash == digest, table.c.enterprise == enterprise)
+        with self._engine.connect() as db:
+            return db.execute(query).scalar()
+
+    def epoch(self, address: Address, epoch: bytes) -> tuple[int, int] | None:
+        """(shard, leaf) of the item that opened an edge's epoch."""
+        return epoch_place(self._engine, address, epoch)
+
     def dictionaries(self, enterprise: str) -> list[Dictionary]:
         """The newest dictionary of each of the enterprise's edges, the newest of all last."""
         table = tables.dictionaries
@@ -178,3 +303,8 @@ class Catalogue:
         query = select(table.c.to_ms).where(table.c.consumer == consumer, table.c.shard == address.shard)
         with self._engine.connect() as db:
             return int(db.execute(query).scalar() or 0)
+
+
+def _streams_of(address: Address) -> Select[tuple[bytes]]:
+    table = tables.streams
+    return select(table.c.stream).where(table.c.enterprise == address.enterprise, table.c.edge == address.edge)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, select, update
+from sqlalchemy import Connection, Engine, select, update
 
 from ingest import tables
 from ingest.sql import insert_for
 from telemetry import clock, enrolment, keys
 from telemetry.enrolment import EnrolmentError, Grant, Request
 from telemetry.keys import VerifyingKey
-from telemetry.topics import Address
+from telemetry.topics import Address, Channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +37,50 @@ def find(engine: Engine, address: Address) -> Registered | None:
 def approve(engine: Engine, request: Request, code: str) -> None:
     """Enter an edge's key. Raises EnrolmentError if the code does not fit, the request was approved before, the key was ever
     revoked, or the edge is there with another key that has not been revoked."""
+    with engine.begin() as db:
+        approve_in(db, request, code)
+
+
+def approve_in(db: Connection, request: Request, code: str) -> None:
+    """`approve` within the caller's transaction."""
     enrolment.check(request, code)
     address = Address(request.enterprise, request.edge)
+    address.topic(Channel.UP)  # an edge whose name cannot stand in a topic could never speak
     public = keys.from_text(request.public_key)
-    known = find(engine, address)
+    table = tables.edges
+    of_edge = (table.c.enterprise == address.enterprise) & (table.c.edge == address.edge)
+    known = db.execute(select(table.c.public_key, table.c.revoked_ms).where(of_edge)).first()
     if known is not None and known.public_key != public and known.revoked_ms is None:
         raise EnrolmentError(f"{request.edge} is enrolled with another key; revoke that one first")
     row = {"public_key": public, "approved_ms": clock.now_ms(), "revoked_ms": None}
-    with engine.begin() as db:
-        if db.execute(select(tables.revoked_keys).where(tables.revoked_keys.c.public_key == public)).first():
-            raise EnrolmentError(
-                "this key was revoked and stays so: remove the edge's key file and run `edge init` again"
-            )
-        used = insert_for(db, tables.used_requests).values(mac=request.mac, approved_ms=clock.now_ms())
-        if db.execute(used.on_conflict_do_nothing()).rowcount == 0:
-            raise EnrolmentError("this request was approved before; its code is used up: run `edge init` again")
-        db.execute(
-            insert_for(db, tables.edges)
-            .values(enterprise=address.enterprise, edge=address.edge, online=False, seen_ms=0, **row)
-            .on_conflict_do_update(index_elements=["enterprise", "edge"], set_=row)
-        )
+    if db.execute(select(tables.revoked_keys).where(tables.revoked_keys.c.public_key == public)).first():
+        raise EnrolmentError("this key was revoked and stays so: remove the edge's key file and run `edge init` again")
+    used = insert_for(db, tables.used_requests).values(mac=request.mac, approved_ms=clock.now_ms())
+    if db.execute(used.on_conflict_do_nothing().returning(tables.used_requests.c.mac)).first() is None:
+        raise EnrolmentError("this request was approved before; its code is used up: run `edge init` again")
+    db.execute(
+        insert_for(db, table)
+        .values(enterprise=address.enterprise, edge=address.edge, online=False, seen_ms=0, **row)
+        .on_conflict_do_update(index_elements=["enterprise", "edge"], set_=row)
+    )
 
 
 def revoke(engine: Engine, address: Address) -> bool:
     """End an edge's key now and for ever. False if there is no such edge."""
+    with engine.begin() as db:
+        return revoke_in(db, address)
+
+
+def revoke_in(db: Connection, address: Address) -> bool:
+    """`revoke` within the caller's transaction."""
     table, now = tables.edges, clock.now_ms()
     of_edge = (table.c.enterprise == address.enterprise) & (table.c.edge == address.edge)
-    with engine.begin() as db:
-        public = db.execute(select(table.c.public_key).where(of_edge)).scalar()
-        if public is None:
-            return False
-        db.execute(update(table).where(of_edge).values(revoked_ms=now, online=False))
-        gone = insert_for(db, tables.revoked_keys).values(public_key=public, revoked_ms=now)
-        db.execute(gone.on_conflict_do_nothing())
+    public = db.execute(select(table.c.public_key).where(of_edge)).scalar()
+    if public is None:
+        return False
+    db.execute(update(table).where(of_edge).values(revoked_ms=now, online=False))
+    gone = insert_for(db, tables.revoked_keys).values(public_key=public, revoked_ms=now)
+    db.execute(gone.on_conflict_do_nothing())
     return True
 
 

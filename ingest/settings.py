@@ -11,6 +11,15 @@ from telemetry.points import Strict
 from telemetry.topics import SHARDS
 
 
+class AlarmSettings(Strict):
+    """For the alarm engine that `starproof ingest run` puts beside the worker. `package_before_s`, `package_after_s`: what
+    an alarm's package covers before the condition began to hold, and after the alarm was raised."""
+
+    enabled: bool = True
+    package_before_s: float = Field(default=60.0, ge=0, le=600)
+    package_after_s: float = Field(default=10.0, ge=0, le=280)
+
+
 class IngestSettings(Strict):
     """`keys` is the folder of the cloud's keys; `shards` are this worker's, as "0-63" or "0,5,7-9"."""
 
@@ -22,6 +31,7 @@ class IngestSettings(Strict):
     worker: str = "worker-1"
     shards: str = f"0-{SHARDS - 1}"
     head_period_s: float = Field(default=1.0, ge=0.1, le=3600)
+    alarms: AlarmSettings = AlarmSettings()
 
     @field_validator("shards")
     @classmethod

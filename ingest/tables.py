@@ -4,10 +4,14 @@ The ledger is the truth. Everything here about items can be made again from it (
 only the register of keys, revocations and cursors are kept here alone.
 """
 
+import contextlib
+from collections.abc import Generator
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Engine,
     Index,
     Integer,
@@ -18,9 +22,14 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
+    select,
+    text,
 )
 
 metadata = MetaData()
+
+_LOCK = 0x5354_4152  # of PostgreSQL's advisory locks, ours
 
 edges = Table(
     "ingest_edges",
@@ -86,7 +95,11 @@ items = Table(
     Column("shard", Integer, nullable=False),
     Column("leaf", BigInteger, nullable=False),
     Index("ingest_items_leaf", "shard", "leaf", unique=True),
+    Index("ingest_items_time", "stream", "kind", "last_ms", "first_ms", "leaf"),
 )
+LATE_MS = 60_000  # what arrives so long after its newest sample is late
+came_late = text(f"arrival_ms - last_ms > {LATE_MS} AND last_ms > 0")
+Index("ingest_items_late", items.c.stream, items.c.last_ms, sqlite_where=came_late, postgresql_where=came_late)
 
 epochs = Table(
     "ingest_epochs",
@@ -161,6 +174,19 @@ deferred = Table(
     Column("leaf", BigInteger, primary_key=True, autoincrement=False),
 )
 
+rollup_due = Table(
+    "ingest_rollup_due",
+    metadata,
+    Column("enterprise", String(64), primary_key=True),
+    Column("device", String(255), primary_key=True),
+    Column("minute", BigInteger, primary_key=True, autoincrement=False),  # ms
+    Column("shard", Integer, nullable=False),
+    Column("token", BigInteger, nullable=False),  # of whoever marked it last: what was marked again is not done yet
+    Column("settled", Boolean, nullable=False),  # its rows are written; until then nobody makes its rollup
+    Column("marked_ms", BigInteger, nullable=False),
+    Index("ingest_rollup_due_marked", "shard", "settled", "marked_ms"),
+)
+
 leases = Table(
     "ingest_leases",
     metadata,
@@ -173,15 +199,28 @@ leases = Table(
 
 def connect(url: str) -> Engine:
     """An engine with our tables present. SQLite is opened for several processes: WAL, and writers wait for each other."""
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: object, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
             cursor = connection.cursor()  # type: ignore[attr-defined]  # a DBAPI connection
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000"):
+            for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL"):
                 cursor.execute(f"PRAGMA {pragma}")
             cursor.close()
 
-    metadata.create_all(engine)
+    with alone(engine) as db:
+        metadata.create_all(db)
     return engine
+
+
+@contextlib.contextmanager
+def alone(engine: Engine) -> Generator[Connection]:
+    """A transaction that no other process runs beside this one's: for making and changing tables."""
+    with engine.connect() as db:
+        if engine.dialect.name == "sqlite":
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            db.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+        yield db
+        db.commit()

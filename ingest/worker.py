@@ -6,7 +6,8 @@ edge has it and sends it again when no receipt comes.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,11 +17,13 @@ from ingest.consuming import Consumer, Follower
 from ingest.heads import HeadKeeper
 from ingest.historian.settings import open_historian
 from ingest.historian_writer import HistorianWriter
+from ingest.index import Committed
 from ingest.ledger import LedgerError
 from ingest.live import LivePublisher
 from ingest.opening import Opener
 from ingest.presence import Presence
 from ingest.register import ensure_keys
+from ingest.rolling import DueMarks, Roller
 from ingest.settings import IngestSettings, shard_numbers
 from ingest.shards import LEASE_MS, LeaseHeld, Shards
 from ingest.tables import connect
@@ -36,10 +39,29 @@ _BATCH = 256
 _RETRY_S = 1.0
 
 
-class Worker:
-    """`consumers` follow the ledger besides the historian writer and the live publisher."""
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a companion may use: `publish` hands a message to the broker (False: not now), `reopen` reads a committed item
+    again by shard and leaf (None: it cannot be opened), `command_key` signs what edges are asked."""
 
-    def __init__(self, settings: IngestSettings, consumers: Sequence[Consumer] = ()) -> None:
+    publish: Callable[[str, bytes], bool]
+    reopen: Callable[[int, int], Committed | None]
+    command_key: keys.SigningKey
+
+
+Companion = Callable[[Tools], Awaitable[None]]
+
+
+class Worker:
+    """`consumers` follow the ledger besides the historian writer and the live publisher; `companions` run beside them for as
+    long as the worker does."""
+
+    def __init__(
+        self,
+        settings: IngestSettings,
+        consumers: Sequence[Consumer] = (),
+        companions: Sequence[Companion] = (),
+    ) -> None:
         ensure_keys(settings.keys)
         self._settings = settings
         self._receipt_key = keys.load_signing_key(settings.keys / "receipt.pem")
@@ -57,6 +79,8 @@ class Worker:
         self._presence = Presence(self._engine)
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue(_QUEUE)
         self._extra = consumers
+        self._companions = companions
+        self._command_key = keys.load_signing_key(settings.keys / "command.pem")
         self._failing = False
 
     async def run(self) -> None:
@@ -78,9 +102,11 @@ class Worker:
         )
         live_secret = (self._settings.keys / "live.key").read_bytes()
         live = LivePublisher(lambda topic, payload: session.publish(topic, payload, qos=0), live_secret)
+        marks = DueMarks(self._engine)
+        roller = Roller(historian, marks, self._shards.numbers)
         followers = [
             Follower(consumer, self._engine, self._committer, self._shards)
-            for consumer in (HistorianWriter(historian), live, *self._extra)
+            for consumer in (HistorianWriter(historian, marks), live, *self._extra)
         ]
         _log.info("ingest runs", worker=self._settings.worker, shards=self._settings.shards)
         try:
@@ -90,10 +116,18 @@ class Worker:
                 tasks.create_task(self._commit(session, followers), name="commit")
                 tasks.create_task(self._sign_heads(), name="heads")
                 tasks.create_task(self._renew(), name="lease")
+                tasks.create_task(roller.run(), name="rollups")
+                tools = Tools(session.publish, self._reopen, self._command_key)
+                for companion in self._companions:
+                    tasks.create_task(_beside(companion, tools), name="companion")
         finally:
             await historian.close()
             with contextlib.suppress(SQLAlchemyError):  # then the leases end by themselves
                 await asyncio.to_thread(self._shards.close)
+
+    def _reopen(self, shard: int, leaf: int) -> Committed | None:
+        found = self._committer.committed_from(shard, leaf, 1)
+        return found[0] if found and found[0].opened is not None else None
 
     def _received(self, message: Incoming) -> None:
         if message.topic.endswith(f"/{Channel.UP}"):
@@ -151,3 +185,7 @@ class Worker:
             except SQLAlchemyError as error:
                 if clock.mono_ms() > good_until:
                     raise LeaseHeld(f"the leases could not be renewed in time: {error}") from error
+
+
+async def _beside(companion: Companion, tools: Tools) -> None:
+    await companion(tools)

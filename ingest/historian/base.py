@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from ingest.historian.moments import Moments
+from ingest.historian.records import Presence
 from telemetry.dictionary import Dictionary
-from telemetry.samples import Float64s, Int64s, Kind, Quality, Samples, concat
-
-NUMERIC = (Kind.FLOAT, Kind.INT, Kind.UINT, Kind.BOOL, Kind.ENUM)
+from telemetry.samples import Float64s, Int64s, Quality, Samples, concat
 
 
 class HistorianError(Exception):
@@ -83,6 +83,23 @@ class Historian(Protocol):
 
     async def coverage(self, enterprise: str, device: str, from_ms: int, to_ms: int) -> Mapping[str, Span]:
         """How many rows with a value each tag has in a stretch. Tags without any are left out."""
+        ...
+
+    async def oldest(self, enterprise: str, device: str) -> int | None:
+        """The time of a device's oldest row with a value; None if it has none."""
+        ...
+
+    async def roll(self, enterprise: str, device: str, minutes: Int64s) -> None:
+        """Make the 1-minute rollups of some minutes (starts, ms) of a device anew from its rows, and store them."""
+        ...
+
+    async def rollups(self, enterprise: str, device: str, tag: str, from_ms: int, to_ms: int) -> Moments:
+        """Rollups of a tag of the minutes that start in from..to and have usable rows. They are of when `roll` was last
+        called: for a minute whose rows were changed since, ask the rows."""
+        ...
+
+    async def presence(self, enterprise: str, device: str, from_ms: int, to_ms: int) -> Presence:
+        """The minutes that start in from..to in which a device had rows when `roll` was last called for them."""
         ...
 
     async def close(self) -> None:

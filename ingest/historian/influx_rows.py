@@ -7,7 +7,7 @@ import numpy as np
 
 from ingest.historian import base, columns
 from ingest.historian.base import Buckets, Span
-from ingest.historian.fields import Part, field_name
+from ingest.historian.fields import Part, field_name, parts_of
 from ingest.historian.influxql import Columns
 from telemetry.samples import Blob, Float64s, Int64s, Kind, Quality, Samples, empty
 
@@ -51,6 +51,16 @@ def of_tag(answer: Columns, tag: str, kind: Kind, number: int) -> Samples:
         origin=_integers(cells(Part.ORIGIN)),
         blobs=blobs,
         tag=number,
+    )
+
+
+def of_tag_among(answer: Columns, tag: str, kind: Kind) -> Samples:
+    """Rows of one tag of a numeric kind out of an answer with those of others: lines where it has nothing are left out."""
+    names = [field_name(tag, kind, part) for part in parts_of(kind)]
+    held = [answer[name] for name in names if name in answer]
+    keep = [i for i, cells in enumerate(zip(*held, strict=True)) if any(cells)]
+    return of_tag(
+        {name: [column[i] for i in keep] for name, column in answer.items() if name in ("time", *names)}, tag, kind, 0
     )
 
 

@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
 import structlog
 
-from ingest.historian import base, columns, influx_rows, influxql
+from ingest.historian import base, columns, influx_rollups, influx_rows, influxql, moments
 from ingest.historian.base import Buckets, HistorianBatch, HistorianUnavailable, Rows, Span
 from ingest.historian.fields import Part, field_name, parse_field, parts_of
 from ingest.historian.influx_client import InfluxClient
 from ingest.historian.influxql import between, identifier, of_device, select
 from ingest.historian.line_protocol import Encoder, bodies
+from ingest.historian.moments import Moments
+from ingest.historian.records import Presence, runs
 from ingest.historian.settings import InfluxSettings
 from telemetry import clock
-from telemetry.samples import BLOB_KINDS, Kind, Samples
+from telemetry.samples import BLOB_KINDS, Int64s, Kind, Samples
 
 T = TypeVar("T")
 Key = tuple[str, Kind]
@@ -31,6 +34,7 @@ _CACHED = 1_000
 _NEAR_ROWS = 64  # rows over all fields that usually hold every tag's newest
 _PAGE = 100_000
 _READERS = 4
+_RUN = 30  # minutes of raw rows in one question
 _VALUES = (Part.VALUE, Part.BAD, Part.BITS)
 
 
@@ -67,6 +71,18 @@ class InfluxHistorian:
 
     async def coverage(self, enterprise: str, device: str, from_ms: int, to_ms: int) -> Mapping[str, Span]:
         return await self._run(self._readers, lambda: self._coverage(of_device(enterprise, device), from_ms, to_ms))
+
+    async def oldest(self, enterprise: str, device: str) -> int | None:
+        return await self._run(self._readers, lambda: self._oldest(of_device(enterprise, device)))
+
+    async def roll(self, enterprise: str, device: str, minutes: Int64s) -> None:
+        await self._run(self._writer, lambda: self._roll(enterprise, device, minutes))
+
+    async def rollups(self, enterprise: str, device: str, tag: str, from_ms: int, to_ms: int) -> Moments:
+        return await self._run(self._readers, lambda: self._rollups(of_device(enterprise, device), tag, from_ms, to_ms))
+
+    async def presence(self, enterprise: str, device: str, from_ms: int, to_ms: int) -> Presence:
+        return await self._run(self._readers, lambda: self._presence(of_device(enterprise, device), from_ms, to_ms))
 
     async def close(self) -> None:
         def shut() -> None:
@@ -120,7 +136,8 @@ class InfluxHistorian:
         return known
 
     def _measurements(self, device: str) -> tuple[str, ...]:
-        return self._listed(f'SHOW TAG VALUES WITH KEY = "device" WHERE {device}', "name")
+        names = self._listed(f'SHOW TAG VALUES WITH KEY = "device" WHERE {device}', "name")
+        return tuple(name for name in names if not influx_rollups.is_rollup(name))
 
     def _keys(self, measurement: str, *, anew: bool = False) -> list[Key]:
         """Which tags a measurement has in which kinds. Their companions (quality and the like) are always asked for, known
@@ -157,7 +174,7 @@ class InfluxHistorian:
     def _aggregate(self, device: str, tag: str, from_ms: int, to_ms: int, width: int) -> Buckets:
         out = base.no_buckets(from_ms, to_ms, width)
         for measurement, kind in self._places(device, tag):
-            if kind not in base.NUMERIC:
+            if kind not in moments.NUMERIC:
                 continue
             if kind in (Kind.UINT, Kind.BOOL):  # InfluxQL has no mean of booleans, and not the number beyond 2^63
                 self._add_pages(device, tag, kind, from_ms, to_ms, out, width)
@@ -200,6 +217,49 @@ class InfluxHistorian:
                     span = Span(counts[key], int(cells["time"][0]), int(lasts[key]["time"][0]))
                     out[key[0]] = influx_rows.join(out.get(key[0]), span)
         return out
+
+    def _oldest(self, device: str) -> int | None:
+        firsts: list[int] = []
+        for measurement in self._measurements(device):
+            ends = self._ends(measurement, self._keys(measurement), [device], newest=False, parts=_VALUES)
+            firsts += [int(cells["time"][0]) for cells in ends.values()]
+        return min(firsts, default=None)
+
+    # ---- rollups
+
+    def _roll(self, enterprise: str, device: str, minutes: Int64s) -> None:
+        selected = of_device(enterprise, device)
+        for measurement in self._measurements(selected):
+            keys = self._keys(measurement, anew=True)
+            every = [identifier(name) for key in keys for name in _names(key)]
+            lines: list[bytes] = []
+            for low, high in runs(minutes, _RUN) if keys else ():
+                answer = self._client.query(select(every, measurement, [selected, between(low, high)]))
+                rows = {key: influx_rows.of_tag_among(answer, *key) for key in keys if key[1] in moments.NUMERIC}
+                time = np.array(answer.get("time", []), dtype=np.int64)
+                lines += influx_rollups.lines(measurement, enterprise, device, rows, time, (low, high))
+            for body in bodies(lines):
+                self._client.write(body)
+
+    def _rollups(self, device: str, tag: str, from_ms: int, to_ms: int) -> Moments:
+        parts: list[Moments] = []
+        for measurement, kind in self._places(device, tag):
+            if kind in moments.NUMERIC:
+                name = influx_rollups.field_of(tag, kind)
+                query = influx_rollups.query(measurement, name, [device, between(from_ms, to_ms)])
+                parts.append(influx_rollups.read(self._client.query(query), tag, kind))
+        return moments.join(parts)
+
+    def _presence(self, device: str, from_ms: int, to_ms: int) -> Presence:
+        found = [
+            influx_rollups.read_presence(
+                self._client.query(
+                    influx_rollups.query(measurement, influx_rollups.ROWS, [device, between(from_ms, to_ms)])
+                )
+            )
+            for measurement in self._measurements(device)
+        ]
+        return influx_rollups.join_presence(found)
 
     def _counts(self, measurement: str, keys: Sequence[Key], conditions: Sequence[str]) -> dict[Key, int]:
         """Rows with a value."""

@@ -23,8 +23,10 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ingest.historian import base, columns
+from ingest.historian import base, columns, moments, sqlite_rollups
 from ingest.historian.base import Buckets, HistorianBatch, HistorianUnavailable, Rows, Span
+from ingest.historian.moments import Moments
+from ingest.historian.records import Presence
 from telemetry.dictionary import Dictionary
 from telemetry.samples import Blob, Int64s, Kind, Quality, Samples
 
@@ -82,7 +84,7 @@ class SqliteHistorian:
             for series, kind in _series_of(db, enterprise, device, tag):
                 if kind is Kind.UINT:  # beyond 2^63 the stored bits are not the number
                     _add_pages(db, series, from_ms, to_ms, out, width)
-                elif kind in base.NUMERIC:
+                elif kind in moments.NUMERIC:
                     _add_grouped(db, series, from_ms, to_ms, out, width)
             return out
 
@@ -90,6 +92,31 @@ class SqliteHistorian:
 
     async def coverage(self, enterprise: str, device: str, from_ms: int, to_ms: int) -> Mapping[str, Span]:
         return await self._run(self._readers, lambda db: _coverage(db, enterprise, device, from_ms, to_ms))
+
+    async def oldest(self, enterprise: str, device: str) -> int | None:
+        return await self._run(self._readers, lambda db: _oldest(db, enterprise, device))
+
+    async def roll(self, enterprise: str, device: str, minutes: Int64s) -> None:
+        """One transaction."""
+
+        def work(db: sqlite3.Connection) -> None:
+            series = [(number, kind) for number, _, kind in _series_of_device(db, enterprise, device)]
+            sqlite_rollups.roll(
+                db, (enterprise, device), series, minutes, lambda s, k, low, high: _range(db, s, k, low, high, -1)
+            )
+
+        await self._run(self._writer, lambda db: self._transaction(db, work))
+
+    async def rollups(self, enterprise: str, device: str, tag: str, from_ms: int, to_ms: int) -> Moments:
+        return await self._run(
+            self._readers,
+            lambda db: sqlite_rollups.rollups(db, _series_of(db, enterprise, device, tag), from_ms, to_ms),
+        )
+
+    async def presence(self, enterprise: str, device: str, from_ms: int, to_ms: int) -> Presence:
+        return await self._run(
+            self._readers, lambda db: sqlite_rollups.presence(db, (enterprise, device), from_ms, to_ms)
+        )
 
     async def close(self) -> None:
         await asyncio.to_thread(self._shut)
@@ -117,7 +144,7 @@ class SqliteHistorian:
             try:
                 db.execute("PRAGMA journal_mode=WAL")
                 db.execute("PRAGMA synchronous=FULL")
-                db.executescript(_SCHEMA)
+                db.executescript(_SCHEMA + sqlite_rollups.SCHEMA)
             except sqlite3.DatabaseError:
                 db.close()
                 raise
@@ -128,11 +155,17 @@ class SqliteHistorian:
     # ---- writing
 
     def _write(self, db: sqlite3.Connection, batches: Iterable[HistorianBatch]) -> None:
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        def work(db: sqlite3.Connection) -> None:
             for batch in base.joined(batches):
                 series = self._series_numbers(db, batch.dictionary, batch.samples)
                 _insert(db, series, batch.samples)
+
+        self._transaction(db, work)
+
+    def _transaction(self, db: sqlite3.Connection, work: Callable[[sqlite3.Connection], None]) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            work(db)
             db.execute("COMMIT")
         except BaseException:
             self._series.clear()  # it may hold numbers that were never committed
@@ -259,6 +292,16 @@ def _add_pages(db: sqlite3.Connection, series: int, from_ms: int, to_ms: int, ou
     while len(rows := _range(db, series, Kind.UINT, from_ms, to_ms, _PAGE)):
         base.add_rows(out, width, rows)
         from_ms = int(rows.time[-1]) + 1
+
+
+def _oldest(db: sqlite3.Connection, enterprise: str, device: str) -> int | None:
+    firsts: list[int] = []
+    for series, _, _ in _series_of_device(db, enterprise, device):
+        query = "SELECT time FROM samples WHERE series = ? AND quality & ? = 0 ORDER BY time LIMIT 1"
+        row = db.execute(query, (series, int(Quality.NO_VALUE))).fetchone()
+        if row is not None:
+            firsts.append(row[0])
+    return min(firsts, default=None)
 
 
 def _coverage(db: sqlite3.Connection, enterprise: str, device: str, from_ms: int, to_ms: int) -> dict[str, Span]:
