@@ -1,0 +1,1 @@
+"""Alarms: rules with versions, their evaluation on committed data, notices, and the package of raw values around each."""
