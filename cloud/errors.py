@@ -6,6 +6,7 @@ import orjson
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ingest.historian.base import HistorianError, HistorianUnavailable
@@ -24,6 +25,39 @@ class ApiError(Exception):
     def body(self) -> dict[str, Any]:
         """The answer's body."""
         return {"error": {"code": self.code, "zh": self.zh, "en": self.en}}
+
+
+class ErrorText(BaseModel):
+    """What went wrong: for programs, and for people in two languages."""
+
+    code: str
+    zh: str
+    en: str
+
+
+class ErrorAnswer(BaseModel):
+    """The body of every error."""
+
+    error: ErrorText
+
+
+_MEANING = {
+    400: "a parameter or the body cannot be used",
+    401: "no token or session, or one that has ended",
+    403: "the role may not do this, or the CSRF token is missing",
+    404: "there is no such thing, or it is another enterprise's",
+    405: "this method is not allowed here",
+    409: "it cannot be done as things are",
+    413: "the body is too large",
+    422: "the body cannot be used",
+    429: "too many attempts",
+    500: "internal error",
+    502: "the historian refused the question",
+    503: "historian or ledger cannot be reached now",
+}
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": text} for status, text in _MEANING.items()
+}
 
 
 class Json(Response):

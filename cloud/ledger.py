@@ -5,7 +5,9 @@ import base64
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel
 
+from cloud.answers import Answer
 from cloud.auth import Caller, House
 from cloud.errors import ApiError, Json
 from ingest.ledger.reader import Reader
@@ -17,20 +19,48 @@ from telemetry.topics import SHARDS, Address
 
 router = APIRouter()
 
+
+class HeadAnswer(Answer):
+    """The newest signed head (COSE_Sign1, base64) and what it covers: [shard, size, root in hex]."""
+
+    head: str
+    time_ms: int
+    shards: list[list[int | str]]
+
+
+class ProofAnswer(Answer):
+    """A ledger entry with its audit path (RFC 6962) up to the signed head. Bytes are base64."""
+
+    shard: int
+    leaf: int
+    size: int
+    entry: str
+    path: list[str]
+    root: str
+    head: str
+    shards: list[list[int | str]]
+
+
+class ConsistencyAnswer(BaseModel):
+    """A consistency proof (RFC 6962). Bytes are base64."""
+
+    path: list[str]
+
+
 _LARGE = 1 << 53
 
 Shard = Annotated[int, Query(ge=0, lt=SHARDS)]
 Size = Annotated[int, Query(ge=0, le=_LARGE)]
 
 
-@router.get("/ledger/head")
+@router.get("/ledger/head", response_model=HeadAnswer)
 async def head(_: Caller, house: House) -> Json:
     """The newest signed head. It covers all shards and tells nothing of anybody's content."""
     signed, newest = await asyncio.to_thread(_newest, house.ledger)
     return Json({"server_ms": clock.now_ms(), **_describe(signed, newest), "time_ms": newest.time_ms})
 
 
-@router.get("/ledger/proof")
+@router.get("/ledger/proof", response_model=ProofAnswer)
 async def proof(
     edge: Annotated[str, Query(max_length=64)],
     stream: Annotated[str, Query(pattern="^[0-9a-f]{32}$")],
@@ -64,7 +94,7 @@ async def proof(
     return Json({"server_ms": clock.now_ms(), **await asyncio.to_thread(work)})
 
 
-@router.get("/ledger/consistency")
+@router.get("/ledger/consistency", response_model=ConsistencyAnswer)
 async def consistency(shard: Shard, old: Size, new: Size, _: Caller, house: House) -> Json:
     """Proof that a shard's first `new` leaves continue its first `old`."""
     try:

@@ -24,6 +24,8 @@ MAX_SUBSCRIPTIONS = 100  # a client
 HEARTBEAT_S = 5.0
 QUEUE = 2000
 
+_FRESH_MS = 5_000  # for how long the newest value of a quiet machine is taken to be what it was
+
 
 @dataclass(frozen=True, slots=True)
 class LiveBatch:
@@ -103,22 +105,62 @@ class Client:
                 return message
 
 
+@dataclass(slots=True)
+class _Newest:
+    """When a machine's newest value was, and when (monotonic) that was last known to be so."""
+
+    time_ms: int | None = None
+    checked_ms: int | None = None
+
+    def note(self, time_ms: int | None) -> None:
+        self.checked_ms = clock.mono_ms()
+        if time_ms is not None and (self.time_ms is None or time_ms > self.time_ms):
+            self.time_ms = time_ms
+
+
 class LiveHub:
     """Passes batches on to whoever subscribed to their machine. All of it runs in one event loop."""
 
     def __init__(self, latest: Latest) -> None:
         self._latest = latest
         self._by_device: dict[tuple[str, str], set[Subscription]] = {}
+        self._joined: set[Client] = set()
+        self._newest: dict[tuple[str, str], _Newest] = {}
 
     @property
     def clients(self) -> int:
         """How many clients have subscriptions."""
         return len({one.client for some in self._by_device.values() for one in some})
 
+    def join(self, client: Client) -> None:
+        """A connection has begun: it hears what concerns its whole enterprise."""
+        self._joined.add(client)
+
+    def tell(self, enterprise: str, message: dict[str, Any]) -> None:
+        """Send a message of no subscription to every client of an enterprise; never blocks."""
+        for client in tuple(self._joined):
+            if client.enterprise == enterprise:
+                client.send(dict(message))
+
     def publish(self, batch: LiveBatch) -> None:
         """Offer a batch to every subscription of its machine; never blocks."""
         for one in tuple(self._by_device.get((batch.enterprise, batch.device), ())):
             one.client.offer(one, batch)
+        known = self._newest.get((batch.enterprise, batch.device))
+        if known is not None and batch.rows:
+            known.note(max(row[1] for row in batch.rows))
+
+    async def last_ms(self, enterprise: str, device: str) -> int | None:
+        """The time of a machine's newest value, None if it has none: as values pass by; asked of the historian at first,
+        and again when nothing has passed by for a while (what was committed late does not)."""
+        key = (enterprise, device)
+        known = self._newest.get(key)
+        if known is None:
+            known = self._newest[key] = _Newest()
+        if known.checked_ms is None or clock.mono_ms() - known.checked_ms >= _FRESH_MS:
+            rows = await self._latest(enterprise, device)
+            known.note(max((row[1] for row in rows), default=None))
+        return known.time_ms
 
     async def subscribe(self, client: Client, name: str, devices: dict[str, bool]) -> None:
         """Begin a subscription: "subscribed", a snapshot of every machine, then data. Raises whatever reading the snapshot
@@ -150,7 +192,8 @@ class LiveHub:
         return True
 
     def leave(self, client: Client) -> None:
-        """End all of a client's subscriptions."""
+        """A connection has ended, and all its subscriptions with it."""
+        self._joined.discard(client)
         for one in tuple(client.subscriptions.values()):
             self._end(one)
 

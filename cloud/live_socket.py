@@ -10,7 +10,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import Field, TypeAdapter, ValidationError
 
 from cloud import fleet
-from cloud.auth import Principal, authenticate
+from cloud.auth import Principal, authenticate, still_good
 from cloud.errors import ApiError, respond, translate
 from cloud.live import HEARTBEAT_S, MAX_DEVICES, MAX_SUBSCRIPTIONS, QUEUE, Client
 from cloud.services import Services, services_of
@@ -23,6 +23,7 @@ _log = structlog.get_logger(__name__)
 
 _TOO_SLOW, _TOKEN_ENDED = 1013, 3000  # RFC 6455 registry: try again later; unauthorized
 _CLOSE_S = 2.0
+_ENDED = "the token has ended"
 
 
 class Subscribe(Strict):
@@ -45,9 +46,9 @@ _WISH: TypeAdapter[Subscribe | Unsubscribe] = TypeAdapter(Subscribe | Unsubscrib
 
 @router.websocket("/live")
 async def live(socket: WebSocket) -> None:
-    """Live values for the bearer of a token."""
+    """Live values, for a token or for a session on a page of this host."""
     try:
-        principal = authenticate(socket)
+        principal = await asyncio.to_thread(authenticate, socket)
     except ApiError as error:
         await socket.send_denial_response(respond(error))
         return
@@ -58,10 +59,11 @@ async def serve(socket: WebSocket, principal: Principal, house: Services) -> Non
     """Accept a connection whose caller is known, and serve it to its end."""
     await socket.accept()
     client = Client(principal.enterprise, limit=QUEUE)
+    house.hub.join(client)
     tasks: list[asyncio.Task[Any]] = [
         asyncio.create_task(_read(socket, client, house), name="live read"),
         asyncio.create_task(_write(socket, client), name="live write"),
-        asyncio.create_task(_beat(client, principal), name="live heartbeat"),
+        asyncio.create_task(_beat(client, principal, house), name="live heartbeat"),
         asyncio.create_task(client.gone.wait(), name="live gone"),
     ]
     try:
@@ -76,7 +78,7 @@ async def serve(socket: WebSocket, principal: Principal, house: Services) -> Non
             _log.error("live connection failed", client=principal.name, reason=repr(error))
     if client.gone.is_set():
         _log.warning("live client let go", client=principal.name, reason=client.reason)
-        code = _TOKEN_ENDED if client.reason == "the token has ended" else _TOO_SLOW
+        code = _TOKEN_ENDED if client.reason == _ENDED else _TOO_SLOW
         with contextlib.suppress(TimeoutError, RuntimeError, WebSocketDisconnect):
             await asyncio.wait_for(socket.close(code, client.reason), _CLOSE_S)
 
@@ -87,14 +89,14 @@ async def _write(socket: WebSocket, client: Client) -> None:
         await socket.send_text(orjson.dumps(message).decode())
 
 
-async def _beat(client: Client, principal: Principal) -> None:
+async def _beat(client: Client, principal: Principal, house: Services) -> None:
     while True:
         wait_s = HEARTBEAT_S
         if principal.expires_ms is not None:
             wait_s = max(0.0, min(wait_s, (principal.expires_ms - clock.now_ms()) / 1000))
         await asyncio.sleep(wait_s)
-        if principal.expires_ms is not None and principal.expires_ms <= clock.now_ms():
-            client.let_go("the token has ended")
+        if not await still_good(house, principal):
+            client.let_go(_ENDED)
             return
         client.heartbeat()
 

@@ -10,18 +10,21 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from cloud import fleet
+from cloud.alarms.feed import AlarmFeed
 from cloud.app import create_app
-from cloud.auth import Tokens
 from cloud.devices import newest_rows
 from cloud.live import LiveHub
 from cloud.live_feed import LiveFeed
+from cloud.schema import open_database
 from cloud.services import Services
 from cloud.settings import CloudSettings, ListenSettings
 from ingest.catalogue import Catalogue
 from ingest.historian.settings import open_historian
 from ingest.ledger.reader import Reader
-from ingest.tables import connect
 from telemetry import service
+from telemetry.equipment import equipment_types
+from telemetry.keys import load_exchange_key
 
 _log = structlog.get_logger(__name__)
 
@@ -54,21 +57,29 @@ class Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def open_services(settings: CloudSettings) -> AsyncGenerator[Services]:
-    """Services as configured, live values flowing. Raises SettingsError, OSError."""
-    engine = connect(settings.database)
+    """Services as configured, live values flowing. Raises SettingsError, KeyFileError, OSError."""
+    exchange_key = None if settings.exchange_key is None else load_exchange_key(settings.exchange_key)
+    await asyncio.to_thread(equipment_types)  # reading them takes a moment, the first time: not while somebody waits
+    engine = open_database(settings.database)
     historian = open_historian(settings.historian)
     hub = LiveHub(lambda enterprise, device: newest_rows(historian, enterprise, device))
     services = Services(
+        database=engine,
         catalogue=Catalogue(engine),
         historian=historian,
         ledger=Reader(settings.ledger, **settings.ledger_options),
-        tokens=Tokens(settings.tokens),
         hub=hub,
+        grant_keys=settings.grant_keys,
+        exchange_key=exchange_key,
     )
+    register = asyncio.create_task(fleet.keep_synced(engine), name="register of machines")
     try:
-        async with LiveFeed(hub, settings.live_key).session(settings.broker, f"starproof-web-{os.urandom(6).hex()}"):
+        feed = LiveFeed(hub, settings.live_key).session(settings.broker, f"starproof-web-{os.urandom(6).hex()}")
+        async with feed, AlarmFeed(engine, hub).running():
             yield services
     finally:
+        register.cancel()
+        await asyncio.wait((register,))
         await historian.close()
         engine.dispose()
 

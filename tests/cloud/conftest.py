@@ -8,23 +8,27 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 from fastapi import FastAPI
 from websockets.asyncio.client import connect
 
+from cloud import tokens
 from cloud.app import create_app
-from cloud.auth import Tokens, new_token
+from cloud.auth import ROLES, Role
 from cloud.devices import newest_rows
 from cloud.live import LiveHub
+from cloud.schema import open_database
 from cloud.services import Services
-from cloud.settings import ListenSettings
+from cloud.settings import GrantKeys, ListenSettings
 from cloud.web import running
 from ingest.catalogue import Catalogue
 from ingest.heads import HeadKeeper
 from ingest.historian.sqlite import SqliteHistorian
 from ingest.historian_writer import HistorianWriter
 from telemetry import keys
+from tests.databases import database_url, database_urls, postgresql_server, postgresql_url, sqlite_url
 from tests.ingest.edge_kit import ENTERPRISE, Cloud, Edge
+
+__all__ = ["database_url", "database_urls", "postgresql_server", "postgresql_url", "sqlite_url"]
 
 FOREIGN = "E2"
 
@@ -38,8 +42,8 @@ class House:
     services: Services
     app: FastAPI
     port: int
-    tokens: dict[str, str]  # name → token
-    tokens_file: Path
+    tokens: dict[str, str]  # name → token: one of each role, plant (a viewer), foreign, foreign_admin, old (ended)
+    folder: Path
     keeper: HeadKeeper
 
     @property
@@ -55,10 +59,33 @@ class House:
         self.keeper.keep()
 
     async def get(self, path: str, token: str | None = "plant", **params: Any) -> httpx.Response:
+        return await self.ask("GET", path, token, params=params or None)
+
+    async def ask(self, method: str, path: str, token: str | None = "plant", **how: Any) -> httpx.Response:
+        """Any request; `how` as httpx takes it."""
         headers = {} if token is None else {"Authorization": f"Bearer {self.tokens.get(token, token)}"}
         async with httpx.AsyncClient(trust_env=False) as client:
             url = f"http://127.0.0.1:{self.port}/api/v1{path}"
-            return await client.get(url, params=params or None, headers=headers)
+            return await client.request(method, url, headers={**headers, **how.pop("headers", {})}, **how)
+
+    def token(
+        self, name: str, *, enterprise: str = ENTERPRISE, role: Role = "viewer", hours: float | None = None
+    ) -> str:
+        """Make a token, in place of an earlier one of that name. An inspector's has an end."""
+        hours = 8.0 if hours is None and role == "inspector" else hours
+        with self.services.database.begin() as db:
+            secret, _ = tokens.create(
+                db, "test", enterprise=enterprise, name=name, role=role, hours=hours, replace=True
+            )
+        self.tokens[name] = secret
+        return secret
+
+    def revoke(self, name: str) -> None:
+        """End a token of the enterprise."""
+        with self.services.database.begin() as db:
+            for one in tokens.listed(db, ENTERPRISE):
+                if one["name"] == name:
+                    tokens.revoke(db, "test", enterprise=ENTERPRISE, token=one["id"])
 
     def live(self, token: str = "plant") -> connect:
         """A WebSocket to /live."""
@@ -66,13 +93,14 @@ class House:
         return connect(f"ws://127.0.0.1:{self.port}/api/v1/live", additional_headers=headers, proxy=None)
 
 
-def write_tokens(path: Path, tokens: dict[str, tuple[str, str, Any]]) -> None:
-    """`tokens`: name → (hash, enterprise, expires)."""
-    entries = [
-        {"name": name, "sha256": digest, "enterprise": enterprise, **({"expires": expires} if expires else {})}
-        for name, (digest, enterprise, expires) in tokens.items()
-    ]
-    path.write_text(yaml.safe_dump({"tokens": entries}))
+def grant_keys(cloud: Cloud) -> GrantKeys:
+    """What an approved edge pins."""
+    folder = cloud.folder / "keys"
+    return GrantKeys(
+        receipt=keys.to_text(cloud.receipt.public),
+        command=keys.to_text(keys.load_signing_key(folder / "command.pem").public),
+        exchange=keys.to_text(keys.exchange_public(cloud.exchange)),
+    )
 
 
 @pytest.fixture
@@ -81,25 +109,25 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     (tmp_path / "edge").mkdir()
     edge = Edge(tmp_path / "edge", cloud)
     cloud.enrol(edge)
-    tokens_file = tmp_path / "tokens.yaml"
-    pairs = {name: new_token() for name in ("plant", "foreign", "old")}
-    write_tokens(
-        tokens_file,
-        {
-            "plant": (pairs["plant"][1], ENTERPRISE, None),
-            "foreign": (pairs["foreign"][1], FOREIGN, None),
-            "old": (pairs["old"][1], ENTERPRISE, "2020-01-01T00:00:00+08:00"),
-        },
-    )
+    database = open_database(f"sqlite:///{cloud.folder / 'ingest.db'}")
     historian = SqliteHistorian(tmp_path / "historian.db")
     hub = LiveHub(lambda enterprise, device: newest_rows(historian, enterprise, device))
-    services = Services(Catalogue(cloud.engine), historian, cloud.shards.reader, Tokens(tokens_file), hub)
+    services = Services(
+        database, Catalogue(database), historian, cloud.shards.reader, hub, grant_keys(cloud), cloud.exchange
+    )
     keeper = HeadKeeper(tmp_path / "cloud" / "ledger", cloud.shards, ledger_key(cloud))
     app = create_app(services)
     async with running(app, ListenSettings(port=0)) as server:
-        tokens = {name: token for name, (token, _) in pairs.items()}
-        yield House(cloud, edge, services, app, server.port, tokens, tokens_file, keeper)
+        made = House(cloud, edge, services, app, server.port, {}, tmp_path, keeper)
+        for role in ROLES:
+            made.token(role, role=role)
+        made.token("plant")
+        made.token("foreign", enterprise=FOREIGN)
+        made.token("foreign_admin", enterprise=FOREIGN, role="administrator")
+        made.token("old", hours=-1)
+        yield made
     await historian.close()
+    database.dispose()
     cloud.shards.close()
 
 

@@ -37,6 +37,15 @@ async def test_devices_tell_what_their_edge_declared(house: House) -> None:
     ]
 
 
+async def test_a_device_tells_its_gateways(house: House) -> None:
+    await house.commit(1.25, at_ms=WALL)
+    told = (await house.get(f"/devices/{house.device}")).json()["device"]
+    (gateway,) = told["gateways"]
+    assert (gateway["edge"], gateway["to_ms"]) == ("edge-1", None)
+    assert told["first_ms"] == gateway["from_ms"] <= clock.now_ms()
+    assert (told["uid"], told["last_ms"]) == (house.device, WALL)
+
+
 async def test_latest_and_history(house: House) -> None:
     await house.commit(1.25, 1.5, 1.75, at_ms=WALL)
     latest = (await house.get(f"/devices/{house.device}/latest")).json()
@@ -148,6 +157,7 @@ BAD = [
         "buckets",
     ),
     ("/devices/nobody/latest", {}, 404, "unknown_device", "nobody"),
+    ("/devices/nobody", {}, 404, "unknown_device", "nobody"),
     ("/devices/{device}/coverage", {"from": 1}, 400, "invalid_parameter", "to"),
     ("/ledger/proof", {"edge": "e", "stream": "xyz", "sequence": 1}, 400, "invalid_parameter", "stream"),
     ("/ledger/proof", {"edge": "e", "stream": "0" * 32, "sequence": -1}, 400, "invalid_parameter", "sequence"),
@@ -172,7 +182,7 @@ async def test_wrong_questions_get_clear_answers(
 
 async def test_a_ledger_or_historian_that_is_away_is_503(house: House) -> None:
     await house.commit(1.0, at_ms=WALL)
-    (house.tokens_file.parent / "historian.db").write_bytes(b"no longer a database" * 500)
-    (house.tokens_file.parent / "historian.db-wal").unlink(missing_ok=True)
+    (house.folder / "historian.db").write_bytes(b"no longer a database" * 500)
+    (house.folder / "historian.db-wal").unlink(missing_ok=True)
     answer = await house.get(f"/devices/{house.device}/latest")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "historian_unavailable")

@@ -1,7 +1,6 @@
 """The WebSocket: no holes, no strangers, no stalled neighbours, silence after unsubscribing."""
 
 import asyncio
-import datetime
 import json
 from typing import Any
 
@@ -10,9 +9,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from cloud import live_socket
-from cloud.auth import hash_of
 from cloud.live import Client, LiveBatch, LiveHub
-from tests.cloud.conftest import FOREIGN, House, write_tokens
+from tests.cloud.conftest import FOREIGN, House
 from tests.ingest.edge_kit import ENTERPRISE, WALL
 
 
@@ -141,14 +139,23 @@ async def test_heartbeats_when_there_is_nothing_to_say(house: House, monkeypatch
 
 
 async def test_a_token_that_ends_ends_the_connection(house: House) -> None:
-    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3)
-    digest = hash_of(house.tokens["plant"])
-    write_tokens(house.tokens_file, {"plant": (digest, ENTERPRISE, end.isoformat())})
+    house.token("plant", hours=3 / 3600)
     async with house.live() as socket:
         with pytest.raises(ConnectionClosed) as closed:
             while True:
                 await told(socket)
         assert closed.value.rcvd is not None and closed.value.rcvd.reason == "the token has ended"
+
+
+async def test_a_token_that_is_revoked_ends_the_connection(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_socket, "HEARTBEAT_S", 0.05)
+    async with house.live() as socket:
+        await heard(socket)
+        house.revoke("plant")
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                await told(socket)
+        assert closed.value.rcvd is not None and closed.value.rcvd.code == 3000
 
 
 async def test_who_leaves_is_forgotten(house: House) -> None:

@@ -50,10 +50,9 @@ async def listens(port: int) -> bool:
 
 
 def settings_of(house: House, broker_port: int) -> CloudSettings:
-    folder = house.tokens_file.parent
+    folder = house.folder
     config = {
         "listen": {"port": 0},
-        "tokens": str(house.tokens_file),
         "ledger": str(house.cloud.folder / "ledger"),
         "database": f"sqlite:///{house.cloud.folder / 'ingest.db'}",
         "historian": {"kind": "sqlite", "path": str(folder / "historian.db")},
@@ -105,6 +104,6 @@ async def test_a_port_that_is_taken_is_said_so(house: House) -> None:
 
 
 def test_a_misspelt_key_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "web.yaml").write_text("listen: {prot: 80}\ntokens: t\n")
+    (tmp_path / "web.yaml").write_text("listen: {prot: 80}\n")
     with pytest.raises(SettingsError, match=r"web\.yaml:1: listen\.prot: unknown key"):
         settings.load(tmp_path / "web.yaml")
