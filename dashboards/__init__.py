@@ -1,1 +1,1 @@
-"""The pages."""
+"""The pages of the plant's web app, over cloud's API. `dashboards.app.extend` mounts them on the API's application."""

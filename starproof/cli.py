@@ -14,8 +14,8 @@ _GROUPS = {
     "broker": ("starproof.broker_cli", "demo", "The embedded MQTT broker, for the demo and tests. 内置消息代理"),
     "simulate": ("simulators.cli", "demo", "Simulated machines behind real protocols. 仿真设备"),
     "edge": ("edge_agent.cli", "edge", "The agent at the machines. 边缘代理"),
-    "ingest": ("ingest.cli", "cloud", "The cloud's entrance and ledger. 入库"),
-    "web": ("cloud.cli", "cloud", "The cloud's HTTP API. 云端接口"),
+    "ingest": ("starproof.ingest_cli", "cloud", "The cloud's entrance and ledger. 入库"),
+    "web": ("starproof.web_cli", "cloud", "The web app: pages and HTTP API. 网页与接口"),
     "verify": ("verifier.cli", "verify", "Confirm criteria from live evidence. 核验"),
 }
 

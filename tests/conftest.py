@@ -17,3 +17,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(_HERE).parts[0] in ("chain", "faults"):
             item.add_marker(pytest.mark.chain)
+        if item.path.relative_to(_HERE).parts[0] == "browser":
+            item.add_marker(pytest.mark.browser)
