@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from telemetry.points import Machine
 from verifier.observing.cloud import Cloud
+from verifier.observing.page import Viewer, open_viewer
 from verifier.plan import Plan
 from verifier.readers.base import Clock, Reader, steady_clock
 from verifier.readers.open import quiet_libraries, reader_for
@@ -27,6 +28,7 @@ class Chain:
     clock: Clock
     cloud: Cloud
     progress: Progress = silent_progress
+    _viewer: Viewer | None = field(default=None, repr=False)
 
     @property
     def machines(self) -> tuple[Machine, ...]:
@@ -37,8 +39,20 @@ class Chain:
         """A new reader of a machine."""
         return reader_for(machine, self.clock, self.plan.credentials)
 
+    async def viewer(self) -> Viewer | None:
+        """An ordinary viewer of the pages, logged in once for all criteria (see its `fault`); None where the plan names no
+        page."""
+        if self._viewer is None:
+            settings = self.plan.settings
+            self._viewer = await open_viewer(
+                settings.page, self.plan.viewer_password, timeout_s=settings.cloud.timeout_s, clock=self.clock
+            )
+        return self._viewer
+
     async def close(self) -> None:
         await self.cloud.close()
+        if self._viewer is not None:
+            await self._viewer.close()
 
 
 def open_chain(plan: Plan, pack: RulePack, progress: Progress = silent_progress) -> Chain:

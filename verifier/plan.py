@@ -7,7 +7,7 @@ signature, RFC 8032, over the file's bytes, raw or base64), and the keys of edge
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,8 @@ from telemetry.settings import SettingsError, load, parse
 from verifier.readers.certificate import ensure_certificate
 from verifier.readers.opcua import Credentials
 
+CRITERIA = ("device.mon.realtime", "device.mon.trace", "device.mon.alarm")  # what is verified where a plan does not say
+
 
 class PlanError(ValueError):
     """The plan cannot be used: a file is missing, a signature does not fit, a name is unknown."""
@@ -34,6 +36,24 @@ class CloudSettings(Strict):
     token_file: str
     head_key: str
     timeout_s: float = Field(5.0, gt=0, le=60)
+
+
+class PageSettings(Strict):
+    """The plant's pages as they are reached, and an ordinary viewer of them. `browser` names the program of a browser; where
+    it is not given, the first Chromium there is."""
+
+    url: str = Field(pattern=r"^https?://")
+    username: str = Field(min_length=1)
+    password_file: str
+    browser: str | None = None
+
+
+class NoticeSettings(Strict):
+    """The verifier's own receiver of notices: where it listens (host:port, port 0 for any free one) and the json:// or
+    jsons:// address under which the cloud reaches it (not given: the same)."""
+
+    listen: str = Field(pattern=r"^\S+:\d{1,5}$")
+    url: str | None = Field(None, pattern=r"^jsons?://[^/\s]+(/\S*)?$")
 
 
 class InspectorSettings(Strict):
@@ -78,8 +98,10 @@ class PlanSettings(Strict):
     points: PointListSettings
     edges: list[EdgePin] = Field(min_length=1)
     machines: list[str] | Literal["all"] = "all"
-    criteria: list[str] = Field(default_factory=lambda: ["device.mon.realtime"])
+    criteria: list[str] = Field(default_factory=lambda: list(CRITERIA))
     opcua: OpcUaSettings | None = None
+    page: PageSettings | None = None
+    notices: NoticeSettings | None = None
     read_every_s: float = Field(0.5, ge=0.1, le=5)
     window_s: float = Field(13.0, ge=5, le=120)
 
@@ -104,6 +126,7 @@ class Plan:
     edge_keys: Mapping[str, bytes]
     head_key: bytes
     credentials: Credentials
+    viewer_password: str = field(default="", repr=False)
 
 
 def sign_points(data: bytes, key: SigningKey) -> bytes:
@@ -135,6 +158,7 @@ def load_plan(path: Path) -> Plan:
         edge_keys=edge_keys,
         head_key=head_key,
         credentials=_credentials(settings.opcua, folder),
+        viewer_password=_secret(settings.page.password_file, folder) if settings.page else "",
     )
 
 
@@ -152,6 +176,10 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _secret(file: str, folder: Path) -> str:
+    return _read(folder / file).decode("utf-8", errors="replace").strip()
 
 
 def _machines(settings: PlanSettings, folder: Path) -> tuple[Machine, ...]:

@@ -15,7 +15,7 @@ import structlog
 
 from verifier import needs
 from verifier.chain import Chain, Progress, open_chain, silent_progress
-from verifier.criteria import device_mon_realtime
+from verifier.criteria import device_mon_alarm, device_mon_realtime, device_mon_trace
 from verifier.evidence import Evidence, load, make, read_index, save
 from verifier.findings import Finding, Findings, Outcome, encode, exit_code, grade_name
 from verifier.phrases import text
@@ -46,7 +46,9 @@ def criterion_of(module: ModuleType) -> Criterion:
     return Criterion(module.ID, module.NEEDS, module.GRADE, module.observe, module.judge, module.simulated)
 
 
-CRITERIA: dict[str, Criterion] = {c.id: c for c in map(criterion_of, [device_mon_realtime])}
+CRITERIA: dict[str, Criterion] = {
+    c.id: c for c in map(criterion_of, [device_mon_realtime, device_mon_trace, device_mon_alarm])
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,19 @@ def test_what_jumped_before_the_watch_need_not_be_known_before_it_is_due(age_s: 
     assert s.odd(found) == odd
 
 
+def test_what_jumps_after_the_last_read_is_nobodys_fault() -> None:
+    found = s.scene()
+    found["scope"]["machines"]["m1"]["tags"]["winding_temp_u"]["period_ms"] = 30_000
+    for read in found["machine/m1"]["reads"]["winding_temp_u"]:
+        read[2] = 0.0
+    old_latest(found, "winding_temp_u", 15, 0.0)
+    after = found["machine/m1"]["reads"]["winding_temp_u"][-1][1] + 40
+    rows = s.every_row(found, "winding_temp_u")
+    assert rows == []
+    found["shown/m1"]["history"]["winding_temp_u"][0]["body"]["rows"] = [[after, 80.0, 0]]
+    assert s.odd(found) == {}
+
+
 def compared(found: dict[str, Any]) -> dict[str, Any]:
     (finding,) = [f for f in s.findings(found) if f.statement == "rt.3"]
     return {f.name: f.value for f in finding.figures}

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 
+from starproof.demo.layout import free_ports
 from telemetry import head, keys, proof
 from telemetry.clock import mono_ms, now_ms
 from telemetry.messages import Certificate, Challenge, Echo, certified
@@ -42,9 +42,7 @@ PERIOD_S = 0.5
 
 
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    return free_ports(1)[0]
 
 
 @contextlib.asynccontextmanager
@@ -294,6 +292,7 @@ class Toy:
             },
             "edges": [{"edge": EDGE, "public_key": keys.to_text(self.edge_key.public)}],
             "opcua": {"certificate": own.certificate, "private_key": own.private_key},
+            "criteria": ["device.mon.realtime"],
             "window_s": 5,
             **changes,
         }

@@ -6,6 +6,7 @@ fetches what the cloud stored for the same seconds. `judge` is pure. All machine
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from telemetry.keys import from_text, to_text
@@ -15,10 +16,11 @@ from verifier import clocks
 from verifier.chain import Chain, pause
 from verifier.clocks import Offset
 from verifier.evidence import Evidence, make
-from verifier.findings import Outcome
+from verifier.findings import Outcome, figure
 from verifier.judging.case import MAX_TIME, MachineCase, build, device_of, dicts, is_simulated, mapping
 from verifier.judging.feed import judge_push, judge_real_time
 from verifier.judging.link import EdgeAnswer, edge_answer, edge_offset, judge_link
+from verifier.judging.trend import LIVE_ELSEWHERE, NO_FEED, page_fault
 from verifier.judging.values import compare_all, judge_state, judge_values
 from verifier.needs import Needs
 from verifier.observing.cloud import Live
@@ -26,7 +28,7 @@ from verifier.observing.link import Challenger
 from verifier.observing.machines import CHANCE, declared, watch
 from verifier.rules.pack import RulePack
 from verifier.rules.types import Threshold
-from verifier.states import Grade
+from verifier.states import Grade, State
 
 ID = "device.mon.realtime"
 NEEDS: Needs = {"rt.1": (), "rt.2": ("rt.1",), "rt.3": ("rt.1",), "rt.5": ("rt.1",), "rt.4": ("rt.5",)}
@@ -45,7 +47,8 @@ TWO_CLOCKS_MS = 2000
 
 
 async def observe(chain: Chain) -> dict[str, Any]:
-    """Observations by name: scope, cloud, edge/<edge>, machine/<uid>, shown/<uid>, live/<uid>."""
+    """Observations by name: scope, cloud, page, edge/<edge>, machine/<uid>, shown/<uid>, live/<uid>. Where the plan names a
+    page, the live feed is the page's own; where that cannot be opened the API's is listened to instead, for the values."""
     uids = tuple(m.uid for m in chain.machines)
     found: dict[str, Any] = {}
     began = chain.clock()
@@ -58,13 +61,19 @@ async def observe(chain: Chain) -> dict[str, Any]:
         return found
     stop = asyncio.Event()
     live = Live(uids, chain.clock)
+    viewer = await chain.viewer()
+    page: dict[str, Any] = {"planned": False} if viewer is None else viewer.record()
+    found["page"] = page
     challenger = Challenger(chain.plan, _edges(chain, devices["body"]), cloud=chain.cloud, clock=chain.clock)
     watching = {
         machine.uid: asyncio.create_task(_watch(chain, machine, stop), name=f"watch {machine.uid}")
         for machine in chain.machines
     }
     try:
-        await live.open(chain.cloud)
+        await live.open(viewer or chain.cloud)
+        if viewer is not None and live.reason:
+            page["feed"], live.reason = live.reason, ""
+            await live.open(chain.cloud)
         polls = await _watched(chain, challenger, _known(chain, devices["body"]))
         found["scope"] = _scope(chain, began)  # the end of the watch: everything later only fetches what was then
         await live.unsubscribe()
@@ -218,6 +227,7 @@ def judge(evidence: Evidence, pack: RulePack) -> dict[str, dict[str, Outcome]]:
     """Outcomes by machine and statement, before needs are applied. Pure."""
     limits = pack.thresholds.criteria[ID]
     fault = _cloud_fault(evidence)
+    page = mapping(evidence.get("page"))
     out: dict[str, dict[str, Outcome]] = {}
     for case in _cases(evidence, pack):
         where = (f"machine/{case.uid}", f"shown/{case.uid}")
@@ -225,15 +235,34 @@ def judge(evidence: Evidence, pack: RulePack) -> dict[str, dict[str, Outcome]]:
         answer = _answer(evidence, case.edge, limits)
         compared = compare_all(case, limits)
         values = evidence.hashes("scope", "cloud", *where, f"live/{case.uid}")
-        feed = evidence.hashes("scope", "cloud", f"live/{case.uid}", f"edge/{case.edge}", *where)
+        feed = evidence.hashes("scope", "cloud", f"live/{case.uid}", f"edge/{case.edge}", "page", *where)
         out[case.uid] = {
             "rt.1": judge_link(case, answer, cloud_fault=fault, limits=limits, evidence=link),
             "rt.2": judge_state(case, compared, limits=limits, evidence=values),
             "rt.3": judge_values(case, compared, limits=limits, evidence=values),
             "rt.4": judge_real_time(case, _clocks(case, limits["clock_offset_s"].value), limits=limits, evidence=feed),
-            "rt.5": judge_push(case, limits=limits, evidence=feed),
+            "rt.5": _no_feed(page, feed) or _heard(page, judge_push(case, limits=limits, evidence=feed)),
         }
     return out
+
+
+def _no_feed(page: Mapping[str, Any], evidence: tuple[str, ...]) -> Outcome | None:
+    """Where the plan names a page: why its live feed could not be listened to, None where it was."""
+    if not page.get("planned") or not page.get("feed"):
+        return None
+    fault = page_fault(page)
+    if fault is not None:
+        state, reason, details = fault
+        return Outcome(state, reason, evidence=evidence, details=details)
+    feed = str(page["feed"])
+    if feed in (NO_FEED, LIVE_ELSEWHERE):
+        return Outcome(State.FAIL, feed, evidence=evidence)
+    return Outcome(State.FAIL, "feed_refused", evidence=evidence, details=feed)
+
+
+def _heard(page: Mapping[str, Any], outcome: Outcome) -> Outcome:
+    """An outcome that says whose feed was listened to."""
+    return replace(outcome, figures=(*outcome.figures, figure("feed", "page" if page.get("planned") else "api")))
 
 
 def simulated(evidence: Evidence) -> dict[str, bool]:

@@ -106,6 +106,8 @@ def compare_tag(
         if row.usable and (compared := _compare(watch, row, *when[row.key])).verdict != "uncompared":
             found[row.key] = compared
     for row in _beside(tag, found):
+        if row is not tag.latest and when[row.key][0] > reads[-1].before:
+            continue  # history goes on after the reads have ended: what the machine did since nobody read
         near = fresh_ms if not found else MAX_GAPS * interval
         compared = _standing(watch, row, *when[row.key], fresh_ms=near, due_ms=due_ms)
         if compared.verdict != "uncompared":

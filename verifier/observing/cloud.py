@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import structlog
@@ -28,11 +28,12 @@ MAX_LIVE_MESSAGES = 50_000
 MAX_DEPTH = 32
 SEND_S = 5.0
 CLOSE_S = 2.0
+Param = str | int | list[str]
 TOO_MUCH, TOO_SLOW = "too_much", "too_slow"
 
 
 class Cloud:
-    """The read side of the cloud's API. `get` never raises for what the cloud or network does."""
+    """The cloud's API. Nothing here raises for what the cloud or network does."""
 
     def __init__(self, url: str, token: str, *, timeout_s: float, clock: Clock, parallel: int = 8) -> None:
         self._base = url.rstrip("/") + API
@@ -45,14 +46,28 @@ class Cloud:
         self._clock = clock
         self._gate = asyncio.Semaphore(parallel)
 
-    async def get(self, path: str, **params: str | int) -> dict[str, Any]:
+    async def get(self, path: str, **params: Param) -> dict[str, Any]:
         """{"before", "after", "status", "body"}; status 0 and "reason" where there was no answer in time or too much of
         one, body None where it is not a JSON object."""
+        answer, data = await self._ask("GET", path, params=params)
+        return {**answer, "body": _object(data) if answer["status"] else None}
+
+    async def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask for a change (POST, PUT, DELETE …); as `get`."""
+        answer, data = await self._ask(method, path, json=body)
+        return {**answer, "body": _object(data) if answer["status"] else None}
+
+    async def fetch(self, path: str) -> tuple[dict[str, Any], bytes]:
+        """The bytes of an answer that is no JSON; the answer itself is as in `get`, its body None."""
+        answer, data = await self._ask("GET", path)
+        return {**answer, "body": None}, data if answer["status"] == 200 else b""
+
+    async def _ask(self, method: str, path: str, **content: Any) -> tuple[dict[str, Any], bytes]:
         async with self._gate:
             before = self._clock()
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    status, data = await self._read(path, params)
+                    status, data = await self._read(method, path, content)
                 reason = ""
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 status, data, reason = 0, b"", type(error).__name__
@@ -61,15 +76,13 @@ class Cloud:
             except _TooMuch:
                 status, data, reason = 0, b"", TOO_MUCH
             after = self._clock()
-        body = _object(data) if status else None
-        return {"before": before, "after": after, "status": status, "body": body} | (
-            {"reason": reason} if reason else {}
-        )
+        answer: dict[str, Any] = {"before": before, "after": after, "status": status}
+        return answer | ({"reason": reason} if reason else {}), data
 
-    async def _read(self, path: str, params: dict[str, str | int]) -> tuple[int, bytes]:
+    async def _read(self, method: str, path: str, content: dict[str, Any]) -> tuple[int, bytes]:
         """(status, body as it came over the wire). Raises _TooMuch."""
         data = bytearray()
-        async with self._client.stream("GET", self._base + path, params=params) as answer:
+        async with self._client.stream(method, self._base + path, **content) as answer:
             async for part in answer.aiter_raw():
                 self._left -= len(part)
                 if len(data) + len(part) > MAX_ANSWER_BYTES or self._left < 0:
@@ -127,6 +140,14 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+class Feed(Protocol):
+    """Whoever can open a live feed: the API's client, or a viewer of the page."""
+
+    async def live(self) -> ClientConnection | str:
+        """The connection, or the reason why there is none."""
+        ...
+
+
 class Live:
     """One connection to the live feed with one subscription a machine; `log` holds every message by subscription.
 
@@ -146,7 +167,7 @@ class Live:
         self.unsubscribed_ms: int | None = None
         self.closed_ms: int | None = None
 
-    async def open(self, cloud: Cloud) -> None:
+    async def open(self, cloud: Feed) -> None:
         """Connect and subscribe; `reason` is set where that fails."""
         made = await cloud.live()
         if isinstance(made, str):
