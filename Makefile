@@ -2,6 +2,7 @@
 #   make demo [ARGS="--exit"]   the whole plant on this machine, then its verification
 #   make test                   the tests
 #   make faults                 the whole fault table, and the crash tests in full
+#   make browser                the web app in a real browser (Chromium, and fonts with Chinese)
 #   make check                  lint, types, layers
 #   make bench                  benchmarks
 
@@ -10,20 +11,23 @@ BIN := .venv/bin
 INFLUXD := .tools/influxd
 export STARPROOF_INFLUXD ?= $(CURDIR)/$(INFLUXD)
 
-.PHONY: demo test faults check bench influxd clean
+.PHONY: demo test faults browser check bench influxd clean
 
 demo: .venv/ready
 	$(BIN)/starproof demo $(ARGS)
 
 # Two at a time, but what runs the whole chain alone and last. Code 5: ARGS selects nothing in this part.
 test: .venv/ready influxd
-	@$(BIN)/pytest -m "not chain and not faults and not slow" -n 2 --dist loadfile $(ARGS); quick=$$?; \
+	@$(BIN)/pytest -m "not chain and not faults and not slow and not browser" -n 2 --dist loadfile $(ARGS); quick=$$?; \
 	$(BIN)/pytest -m "chain and (quick or not faults) and not slow" $(ARGS); chain=$$?; \
 	case $$quick$$chain in 00|05|50) ;; *) exit 1;; esac
 
 faults: .venv/ready influxd
 	$(BIN)/pytest -m "faults or slow" $(ARGS)
 	$(BIN)/python -m tests.faults.table
+
+browser: .venv/ready
+	$(BIN)/pytest -m browser $(ARGS)
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@ influxd 1.8 is looked for in STARPROOF_INFLUXD, on the PATH and where `go instal
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -16,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from starproof.demo.layout import free_ports
 
 _CONFIG = """
 reporting-disabled = true
@@ -65,10 +66,10 @@ def binary() -> str:
 def server(folder: Path, *, auth: bool = False, port: int | None = None) -> Iterator[str]:
     """A running server; yields its URL. `folder` keeps its data, `port` its place, if it is to be started again."""
     program = binary()
-    http = port or _free_port()
+    http = port or free_ports(1)[0]
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "influxdb.conf"
-    config.write_text(_CONFIG.format(folder=folder, rpc=_free_port(), http=http, auth=str(auth).lower()))
+    config.write_text(_CONFIG.format(folder=folder, rpc=free_ports(1)[0], http=http, auth=str(auth).lower()))
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen([program, "-config", str(config)], stdout=log, stderr=log)
     url = f"http://127.0.0.1:{http}"
@@ -95,9 +96,3 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     raise RuntimeError(f"influxd did not start: {log.read_text(errors='replace')[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,16 +4,20 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
+import time
+import webbrowser
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from starproof.demo import layout
-from starproof.demo.files import Choices
+from starproof.demo import layout, webhook
+from starproof.demo.files import ADMINISTRATOR, Choices
 from starproof.demo.folder import FolderRefusedError, take
 from starproof.demo.run import DemoPlant, NotReady, ProcessEnded, output_folder
 from telemetry import logs
@@ -85,23 +89,10 @@ def _influx(folder: Path, url: str, database: str, token: str | None) -> dict[st
 async def _run(console: Console, plant: DemoPlant, *, stop_after: bool) -> int:
     told = _end_when_told()
     try:
-        with Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console
-        ) as bar:
-            task = bar.add_task("writing files", total=None)
-
-            def say(what: str) -> None:
-                bar.update(task, description=what)
-                if not console.is_terminal:
-                    console.print(what, highlight=False)
-
-            await asyncio.to_thread(plant.write)
-            await plant.start_all(say)
-            await plant.wait_for_data(say)
-            result = await _verify(plant, bar, task, console)
-        _tell(console, plant, result)
-        if not stop_after:
-            await _until_interrupted(console, plant)
+        async with _phone(plant, console):
+            result = await _up_and_verified(console, plant, show=not stop_after)
+            if not stop_after:
+                await _until_interrupted(console, plant)
         return result.exit_code
     except asyncio.CancelledError:
         if not told:
@@ -110,6 +101,50 @@ async def _run(console: Console, plant: DemoPlant, *, stop_after: bool) -> int:
         return 128 + told[0]
     finally:
         await asyncio.to_thread(plant.stop)
+
+
+async def _up_and_verified(console: Console, plant: DemoPlant, *, show: bool) -> Result:
+    began = time.monotonic()
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console
+    ) as bar:
+        task = bar.add_task("writing files", total=None)
+
+        def say(what: str) -> None:
+            bar.update(task, description=what)
+            if not console.is_terminal:
+                console.print(what, highlight=False)
+
+        await asyncio.to_thread(plant.write)
+        await plant.start_all(say)
+        await plant.wait_for_data(say)
+        _show_app(console, plant, time.monotonic() - began, show=show)
+        result = await _verify(plant, bar, task, console)
+    _tell(console, plant, result)
+    return result
+
+
+def _phone(plant: DemoPlant, console: Console) -> contextlib.AbstractAsyncContextManager[int]:
+    """The webhook that stands for a phone: what it is told is shown here."""
+
+    def ring(notice: dict[str, Any]) -> None:
+        first_line = str(notice.get("message", "")).partition("\n")[0]
+        console.print(f"[yellow]notice[/] {escape(str(notice.get('title', '')))} {escape(first_line)}", highlight=False)
+
+    return webhook.listening(plant.layout.ports["webhook"], plant.layout.state / "notices.jsonl", ring)
+
+
+def _show_app(console: Console, plant: DemoPlant, took_s: float, *, show: bool) -> None:
+    """Say where the web app is, and open it where there is a desktop to open it on."""
+    url = f"http://127.0.0.1:{plant.layout.ports['web']}/"
+    word = plant.first_password or "(as it was printed when this demo was first started 首次启动时已显示)"
+    console.print(
+        f"web app 网页: {url}  live after {took_s:.0f} s  user 用户 {ADMINISTRATOR}  password 口令 {escape(word)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if show and console.is_terminal and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
+        webbrowser.open(url)
 
 
 def _end_when_told() -> list[signal.Signals]:
@@ -155,7 +190,7 @@ def _tell(console: Console, plant: DemoPlant, result: Result) -> None:
 async def _until_interrupted(console: Console, plant: DemoPlant) -> None:
     port = plant.layout.ports["web"]
     console.print(
-        f"running: API at http://127.0.0.1:{port}/api/v1 (token in {plant.layout.state / 'inspector' / 'token'}); "
+        f"running: web app http://127.0.0.1:{port}/, API at /api/v1 (token in {plant.layout.state / 'inspector' / 'token'}); "
         f"faults: starproof simulate fault UID FAULT --control 127.0.0.1:{plant.layout.ports['control']}; Ctrl-C ends it",
         highlight=False,
         soft_wrap=True,

@@ -4,13 +4,17 @@ Nothing here is a short cut: the edge is enrolled with a request, a one-time cod
 """
 
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cloud import people
+from cloud.alarms import channels
 from cloud.cli import add_token
+from cloud.schema import open_database
 from edge_agent import enrol
 from edge_agent import settings as edge_settings
 from ingest import register
@@ -19,13 +23,15 @@ from simulators.catalogue import make_machine
 from simulators.maps import point_list
 from simulators.plant import password
 from simulators.settings import MachineSettings
-from starproof.demo.layout import EDGE, ENTERPRISE, MACHINES, Layout
+from starproof.demo.layout import EDGE, ENTERPRISE, Layout
 from telemetry import clock, enrolment, keys
 from telemetry.messages import Certificate
 from telemetry.points import Machine
 from verifier.plan import sign_points
 
 SOLAR_TIME = "11:00"
+CHANNEL = "演示手机（webhook）"
+ADMINISTRATOR, VIEWER = "admin", "visitor"
 _HOURS = 8  # for which the inspector's token and certificate are good
 
 
@@ -45,7 +51,7 @@ def machine_settings(layout: Layout, choices: Choices) -> list[MachineSettings]:
     """The simulated machines."""
     return [
         MachineSettings(uid=uid, type=kind, name=name, port=layout.ports[uid], seed=choices.seed + number)  # type: ignore[arg-type]
-        for number, (uid, kind, name) in enumerate(MACHINES)
+        for number, (uid, kind, name) in enumerate(layout.machines)
     ]
 
 
@@ -66,8 +72,9 @@ def points_of(machine: MachineSettings, state: Path, port: int | None = None) ->
     )
 
 
-def write(layout: Layout, choices: Choices) -> None:
-    """Write every file that is not there yet; configuration is written anew (ports change), keys and state stay."""
+def write(layout: Layout, choices: Choices) -> str | None:
+    """Write every file that is not there yet; configuration is written anew (ports change), keys and state stay. Gives the
+    web app's first password where it has just been made."""
     for folder in (layout.config, layout.state, layout.logs, layout.verification):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)  # all that the demo stores lies below these: values, keys, evidence
@@ -86,9 +93,11 @@ def write(layout: Layout, choices: Choices) -> None:
     )
     points = [points_of(machine, plant_state) for machine in machines]
     _write_cloud(layout, choices)
+    first_password = _write_people(layout)
     _write_edge(layout, choices, points)
     _enrol(layout)
     _write_inspection(layout, points)
+    return first_password
 
 
 def historian_of(layout: Layout, choices: Choices) -> dict[str, Any]:
@@ -96,12 +105,18 @@ def historian_of(layout: Layout, choices: Choices) -> dict[str, Any]:
     return choices.historian or {"kind": "sqlite", "path": str(layout.state / "cloud" / "historian.db")}
 
 
+def database_of(layout: Layout) -> str:
+    """The one database that ingest and web name."""
+    return f"sqlite:///{layout.state / 'cloud' / 'ingest.db'}"
+
+
 def _write_cloud(layout: Layout, choices: Choices) -> None:
     cloud = layout.state / "cloud"
     cloud.mkdir(exist_ok=True)
+    register.ensure_keys(cloud / "keys")
     common = {
         "ledger": str(cloud / "ledger"),
-        "database": f"sqlite:///{cloud / 'ingest.db'}",
+        "database": database_of(layout),
         "historian": historian_of(layout, choices),
         "broker": {"port": layout.ports["broker"]},
     }
@@ -111,11 +126,45 @@ def _write_cloud(layout: Layout, choices: Choices) -> None:
         common
         | {
             "listen": {"port": layout.ports["web"]},
-            "tokens": str(cloud / "tokens.yaml"),
             "live_key": str(cloud / "keys" / "live.key"),
+            "exchange_key": str(cloud / "keys" / "exchange.pem"),
+            "grant_keys": _public_keys(cloud / "keys"),
+            "verifications": str(layout.verification),
         },
     )
-    register.ensure_keys(cloud / "keys")
+
+
+def _write_people(layout: Layout) -> str | None:
+    """Users of the web app: an administrator, and a viewer whose password is the inspector's to have; and the channel that
+    notices go by. Gives the administrator's first password, which is kept nowhere, where there was no administrator yet."""
+    password_file = layout.state / "inspector" / "viewer.password"
+    database = open_database(database_of(layout))
+    try:
+        with database.begin() as db:
+            for one in channels.listed(db, ENTERPRISE):  # its port is another each time
+                if one.name == CHANNEL:
+                    channels.remove(db, ENTERPRISE, one.id, now_ms=clock.now_ms())
+            url = f"json://127.0.0.1:{layout.ports['webhook']}/"
+            channels.create(db, ENTERPRISE, name=CHANNEL, url=url, owner="demo", until_ms=None)
+            if any(user["name"] == ADMINISTRATOR for user in people.users(db, ENTERPRISE)):
+                return None
+            first, viewers = secrets.token_urlsafe(9), secrets.token_urlsafe(12)
+            made_by = {"enterprise": ENTERPRISE}
+            people.create_user(db, "demo", name=ADMINISTRATOR, password=first, role="administrator", **made_by)
+            people.create_user(db, "demo", name=VIEWER, password=viewers, role="viewer", **made_by)
+            _secret(password_file, viewers + "\n")
+            return first
+    finally:
+        database.dispose()
+
+
+def _public_keys(folder: Path) -> dict[str, str]:
+    """What an edge that is approved pins."""
+    return {
+        "receipt": keys.to_text(keys.load_signing_key(folder / "receipt.pem").public),
+        "command": keys.to_text(keys.load_signing_key(folder / "command.pem").public),
+        "exchange": keys.to_text(keys.exchange_public(keys.load_exchange_key(folder / "exchange.pem"))),
+    }
 
 
 def _write_edge(layout: Layout, choices: Choices, points: list[Machine]) -> None:
@@ -160,14 +209,9 @@ def _enrol(layout: Layout) -> None:
         return
     cloud = layout.state / "cloud"
     request, code, _ = enrol.make_request(edge)
-    register.approve(connect(f"sqlite:///{cloud / 'ingest.db'}"), request, code)
-    grant = register.grant(
-        request,
-        code,
-        receipt=keys.load_signing_key(cloud / "keys" / "receipt.pem").public,
-        command=keys.load_signing_key(cloud / "keys" / "command.pem").public,
-        exchange=keys.exchange_public(keys.load_exchange_key(cloud / "keys" / "exchange.pem")),
-    )
+    register.approve(connect(database_of(layout)), request, code)
+    given = {name: keys.from_text(key) for name, key in _public_keys(cloud / "keys").items()}
+    grant = register.grant(request, code, **given)
     grant_file = layout.state / "enrolment-grant.json"
     enrolment.write(grant, grant_file)
     enrol.pin(edge, grant_file, code)
@@ -180,7 +224,7 @@ def _write_inspection(layout: Layout, points: list[Machine]) -> None:
     _dump(inspector / "points.yaml", listed)
     enterprise = _key(layout.state / "enterprise.pem")
     (inspector / "points.yaml.sig").write_bytes(sign_points((inspector / "points.yaml").read_bytes(), enterprise))
-    token = add_token(cloud / "tokens.yaml", name="inspector", enterprise=ENTERPRISE, role="inspector", hours=_HOURS)
+    token = add_token(database_of(layout), name="inspector", enterprise=ENTERPRISE, role="inspector", hours=_HOURS)
     _secret(inspector / "token", token + "\n")
     key = _key(inspector / "inspector.pem")
     now = clock.now_ms()
@@ -203,6 +247,15 @@ def _write_inspection(layout: Layout, points: list[Machine]) -> None:
                 "url": f"http://127.0.0.1:{layout.ports['web']}",
                 "token_file": str(inspector / "token"),
                 "head_key": keys.to_text(ledger.public),
+            },
+            "page": {
+                "url": f"http://127.0.0.1:{layout.ports['web']}",
+                "username": VIEWER,
+                "password_file": str(inspector / "viewer.password"),
+            },
+            "notices": {
+                "listen": f"127.0.0.1:{layout.ports['notices']}",
+                "url": f"json://127.0.0.1:{layout.ports['notices']}",
             },
             "broker": {"port": layout.ports["broker"]},
             "inspector": {

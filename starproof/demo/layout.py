@@ -25,10 +25,11 @@ _EPHEMERAL = 32_768, 65_535  # what systems that do not tell give to outgoing co
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything of a demo lies. `ports` are free ones, drawn when it is made."""
+    """Where everything of a demo lies. `ports` are free ones, drawn when it is made; `machines` are (uid, type, name)."""
 
     folder: Path
     ports: dict[str, int] = field(default_factory=dict[str, int])
+    machines: tuple[tuple[str, str, str], ...] = MACHINES
 
     @property
     def config(self) -> Path:
@@ -51,13 +52,13 @@ class Layout:
         return self.config / name
 
 
-def make(folder: Path, extra: tuple[str, ...] = ()) -> Layout:
+def make(folder: Path, extra: tuple[str, ...] = (), machines: tuple[tuple[str, str, str], ...] = MACHINES) -> Layout:
     """A layout with a free port for each service and machine, and for each name in `extra`."""
-    names = ["broker", "web", "control", *(uid for uid, _, _ in MACHINES), *extra]
-    return Layout(folder.absolute(), dict(zip(names, _free_ports(len(names)), strict=True)))
+    names = ["broker", "web", "control", "webhook", "notices", *(uid for uid, _, _ in machines), *extra]
+    return Layout(folder.absolute(), dict(zip(names, free_ports(len(names)), strict=True)), machines)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody uses now, and that no outgoing connection will be given before our servers take them."""
     first, last = _EPHEMERAL
     with contextlib.suppress(OSError, ValueError):

@@ -64,6 +64,10 @@ class Processes:
         """Whether it was started and has not ended."""
         return name in self._running and self._running[name].poll() is None
 
+    def pid(self, name: str) -> int:
+        """The process of a service that was started."""
+        return self._running[name].pid
+
     def check(self) -> None:
         """Raises ProcessEnded if a service that should run does not."""
         for name, process in self._running.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 from starproof.demo import files
 from starproof.demo.files import Choices
-from starproof.demo.layout import MACHINES, Layout
+from starproof.demo.layout import Layout
 from starproof.demo.processes import ProcessEnded, Processes
 
 SERVICES: dict[str, tuple[str, ...]] = {
@@ -43,10 +43,11 @@ class DemoPlant:
         self.layout = layout
         self.choices = choices
         self.processes = Processes(layout.logs, environment, keep)
+        self.first_password: str | None = None
 
     def write(self) -> None:
-        """Write the plant's files."""
-        files.write(self.layout, self.choices)
+        """Write the plant's files. `first_password` is the web app's, where it has just been made."""
+        self.first_password = files.write(self.layout, self.choices)
 
     def start(self, name: str, *, environment: dict[str, str] | None = None) -> None:
         """Start one service."""
@@ -68,7 +69,11 @@ class DemoPlant:
 
     async def start_all(self, say: Say, names: Iterable[str] = tuple(SERVICES)) -> None:
         """Start services in order and wait until each can be used."""
-        waits = {"broker": ["broker"], "plant": ["control", *(uid for uid, _, _ in MACHINES)], "web": ["web"]}
+        waits = {
+            "broker": ["broker"],
+            "plant": ["control", *(uid for uid, _, _ in self.layout.machines)],
+            "web": ["web"],
+        }
         for name in names:
             say(f"starting {name}")
             self.start(name)
@@ -77,7 +82,7 @@ class DemoPlant:
 
     async def wait_for_data(self, say: Say, within_s: float = 45.0) -> None:
         """Wait until the cloud shows a good running state of every machine."""
-        missing = {uid for uid, _, _ in MACHINES}
+        missing = {uid for uid, _, _ in self.layout.machines}
 
         async def all_there() -> bool:
             for uid in sorted(missing):
@@ -97,12 +102,19 @@ class DemoPlant:
 
     def get(self, path: str) -> Any:
         """GET of the cloud's API, as the inspector."""
-        token = (self.layout.state / "inspector" / "token").read_text(encoding="utf-8").strip()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.layout.ports['web']}{path}", headers={"Authorization": f"Bearer {token}"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+        return json.loads(self.fetch(path))
+
+    def ask(self, method: str, path: str, body: dict[str, Any], token: str | None = None) -> Any:
+        """Any other request to the API, as the inspector or the bearer of a token. Raises urllib.error.HTTPError."""
+        return json.loads(self.fetch(path, method, json.dumps(body).encode(), token))
+
+    def fetch(self, path: str, method: str = "GET", body: bytes | None = None, token: str | None = None) -> bytes:
+        """The bytes of an answer of the API, as the inspector or the bearer of a token."""
+        token = token or (self.layout.state / "inspector" / "token").read_text(encoding="utf-8").strip()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{self.layout.ports['web']}{path}"
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=10) as answer:
+            return answer.read()
 
     async def _until(self, holds: Any, what: str, name: str, within_s: float) -> None:
         deadline = time.monotonic() + within_s

@@ -34,7 +34,7 @@ def demo(folder: Path, *arguments: str, environment: dict[str, str] | None = Non
 def everything_passed(folder: Path, output: str) -> None:
     (path,) = (folder / "verification").glob("*/findings.json")
     findings = json.loads(path.read_text(encoding="utf-8"))["findings"]
-    assert len(findings) == 25
+    assert len(findings) == 3 * 25
     assert {finding["state"] for finding in findings} == {"pass"}
     assert all(finding["simulated"] and finding["evidence"] for finding in findings)
     assert "仿真数据" in output and "SIMULATED" in output

@@ -1,85 +1,64 @@
-"""A proxy before the cloud's web service that holds the live feed back: what it pushes is true, in order, and old.
-
-Questions (GET) are passed on at once. Messages still held when their subscription ends are dropped, so the feed is as silent
-afterwards as it should be.
-"""
+"""Live feeds that lie: one that is held back (what it pushes is true, in order, and old), one that repeats itself."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import httpx
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
+from starlette.websockets import WebSocket
+from websockets.asyncio.client import ClientConnection
 
-_FEED = "/live"
+from tests.faults.altered import Bridge, first_of
 
 
-@asynccontextmanager
-async def holding_back(url: str, seconds: float) -> AsyncIterator[str]:
-    """A proxy before the service at `url` (http://HOST:PORT) while the block runs. Gives the proxy's own URL."""
-    async with httpx.AsyncClient(base_url=url, timeout=10, trust_env=False) as client:
+def holding_back(seconds: float) -> Bridge:
+    """Every message comes `seconds` late. What is still held when its subscription ends is dropped, so the feed is as silent
+    afterwards as it should be."""
 
-        async def ask(_: ServerConnection, request: Request) -> Response | None:
-            if request.path.endswith(_FEED):
-                return None
-            answer = await client.get(request.path, headers=_authorization(request))
-            headers = Headers(
-                {"Content-Type": answer.headers["content-type"], "Content-Length": str(len(answer.content))}
-            )
-            return Response(answer.status_code, answer.reason_phrase, headers, answer.content)
+    async def bridge(viewer: WebSocket, cloud: ClientConnection) -> None:
+        held: asyncio.Queue[tuple[float, str]] = asyncio.Queue()
+        ended: set[str] = set()
 
-        async def feed(viewer: ServerConnection) -> None:
-            request = viewer.request
-            assert request is not None
-            headers = _authorization(request)
-            async with connect("ws" + url.removeprefix("http") + request.path, additional_headers=headers) as cloud:
-                held: asyncio.Queue[tuple[float, str | bytes]] = asyncio.Queue()
-                ended: set[str] = set()
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(_take_in(cloud, held, seconds), name="take in")
-                    tasks.create_task(_hand_out(viewer, held, ended), name="hand out")
-                    async for text in viewer:
-                        message = json.loads(text)
-                        if message["op"] == "unsubscribe":
-                            ended.add(message["id"])
-                        await cloud.send(text)
-                    raise _Gone
+        async def up() -> None:
+            while True:
+                text = await viewer.receive_text()
+                message = json.loads(text)
+                if message["op"] == "unsubscribe":
+                    ended.add(message["id"])
+                await cloud.send(text)
 
-        async def watch(viewer: ServerConnection) -> None:
-            try:
-                await feed(viewer)
-            except* (_Gone, ConnectionClosed):
-                pass
+        await first_of(_take_in(cloud, held, seconds), _hand_out(viewer, held, ended), up())
 
-        async with serve(watch, "127.0.0.1", 0, process_request=ask) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            yield f"http://127.0.0.1:{port}"
+    return bridge
 
 
-class _Gone(Exception):
-    """The viewer has closed the feed."""
-
-
-def _authorization(request: Request) -> dict[str, str]:
-    return {"Authorization": request.headers["Authorization"]}
-
-
-async def _take_in(cloud: ClientConnection, held: asyncio.Queue[tuple[float, str | bytes]], seconds: float) -> None:
+async def _take_in(cloud: ClientConnection, held: asyncio.Queue[tuple[float, str]], seconds: float) -> None:
     loop = asyncio.get_running_loop()
     async for text in cloud:
-        held.put_nowait((loop.time() + seconds, text))
+        held.put_nowait((loop.time() + seconds, str(text)))
 
 
-async def _hand_out(viewer: ServerConnection, held: asyncio.Queue[tuple[float, str | bytes]], ended: set[str]) -> None:
+async def _hand_out(viewer: WebSocket, held: asyncio.Queue[tuple[float, str]], ended: set[str]) -> None:
     loop = asyncio.get_running_loop()
     while True:
         due, text = await held.get()
         await asyncio.sleep(due - loop.time())
         message = json.loads(text)
         if not (message["type"] in ("snapshot", "data") and message["id"] in ended):
-            await viewer.send(text)
+            await viewer.send_text(text)
+
+
+async def repeating(viewer: WebSocket, cloud: ClientConnection) -> None:
+    """Every message of a machine's values has the rows of its first one."""
+    first: dict[tuple[str, str], object] = {}
+
+    async def down() -> None:
+        async for text in cloud:
+            message = json.loads(text)
+            if message["type"] == "data":
+                message["rows"] = first.setdefault((message["id"], message["device"]), message["rows"])
+            await viewer.send_text(json.dumps(message))
+
+    async def up() -> None:
+        while True:
+            await cloud.send(await viewer.receive_text())
+
+    await first_of(down(), up())

@@ -10,10 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.faults import FAULTS, UIDS, Fault
+from tests.faults.faults import FAULTS
+from tests.faults.kinds import UIDS, Fault
 
 RESULTS = Path(__file__).parent / "results.json"
-STATEMENTS = ("rt.1", "rt.2", "rt.3", "rt.4", "rt.5")
+STATEMENTS = {"device.mon.realtime": "rt", "device.mon.trace": "tr", "device.mon.alarm": "al"}  # each with five
 _SIGNS = {"fail": "✗", "blocked": "·", "review": "?", "open": "–", "error": "!"}
 
 
@@ -35,14 +36,18 @@ def _cell(found: dict[str, list[str]], statement: str) -> str:
 def main() -> int:
     """Print the table; 1 if a fault was not measured."""
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    table = Table(title=f"仿真数据 / SIMULATED · machines in order: {', '.join(UIDS)}", title_justify="left")
-    for heading in ("fault", "", *STATEMENTS):
-        table.add_column(heading)
-    for fault in FAULTS:
-        found = known.get(fault.id)
-        table.add_row(fault.id, fault.zh, *([_cell(found, s) for s in STATEMENTS] if found else ["not measured"]))
     console = Console(width=110)
-    console.print(table)
+    for criterion, name in STATEMENTS.items():
+        statements = [f"{name}.{n}" for n in range(1, 6)]
+        table = Table(title=f"{criterion} · 仿真数据 / SIMULATED · {', '.join(UIDS)}", title_justify="left")
+        for heading in ("fault", "", *statements):
+            table.add_column(heading)
+        for fault in FAULTS:
+            if fault.criterion == criterion:
+                found = known.get(fault.id)
+                cells = [_cell(found, s) for s in statements] if found else ["not measured"]
+                table.add_row(fault.id, fault.zh, *cells)
+        console.print(table)
     console.print("✓ pass  ✗ fail  · blocked  ? review  – not checked  ! error")
     return 0 if all(fault.id in known for fault in FAULTS) else 1
 

@@ -6,29 +6,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from starproof.demo import layout
 from starproof.demo.files import Choices
 from starproof.demo.run import DemoPlant
 from tests.faults import table
-from tests.faults.faults import FAULTS, Fault, flowing
+from tests.faults.faults import FAULTS
+from tests.faults.kinds import Fault, flowing, old_enough
 from verifier.run import Result, run_plan
 
 
+class Plants:
+    """One plant for all faults of a criterion, since each puts back what it broke; another one for the next criterion, whose
+    history knows nothing of the outages before."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._running: tuple[str, DemoPlant] | None = None
+
+    def of(self, criterion: str) -> DemoPlant:
+        if self._running is None or self._running[0] != criterion:
+            self.stop()
+            made = DemoPlant(layout.make(self._folders.mktemp("plant")), Choices())
+            self._running = criterion, made
+            made.write()
+            asyncio.run(made.start_all(lambda _: None))
+        return self._running[1]
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running[1].stop()
+            self._running = None
+
+
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoPlant]:
-    """One plant for all faults; each puts back what it broke."""
-    made = DemoPlant(layout.make(tmp_path_factory.mktemp("plant")), Choices())
-
-    async def start() -> None:
-        await made.start_all(lambda _: None)
-
-    try:
-        made.write()
-        asyncio.run(start())
-        yield made
-    finally:
-        made.stop()
+def plants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plants]:
+    made = Plants(tmp_path_factory)
+    yield made
+    made.stop()
 
 
 def marks(fault: Fault) -> list[pytest.MarkDecorator]:
@@ -47,14 +63,26 @@ def sets(result: Result) -> dict[str, set[str]]:
     return found
 
 
+def plan_for(plant: DemoPlant, criterion: str) -> Path:
+    """The demo's plan with one criterion."""
+    data = yaml.safe_load(plant.layout.file("plan.yaml").read_text(encoding="utf-8"))
+    path = plant.layout.file("plan-of-one.yaml")
+    path.write_text(yaml.safe_dump(data | {"criteria": [criterion]}, allow_unicode=True), encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("fault", [pytest.param(f, id=f.id, marks=marks(f)) for f in FAULTS])
-def test_fault(plant: DemoPlant, fault: Fault, tmp_path: Path) -> None:
+def test_fault(plants: Plants, fault: Fault, tmp_path: Path) -> None:
+    plant = plants.of(fault.criterion)
+
     async def verify() -> Result:
         await plant.wait_for_port("web", "web")
         await plant.wait_for_data(lambda _: None)
         await flowing(plant)
+        if fault.criterion != "device.mon.realtime":
+            await old_enough(plant)
         async with fault.inject(plant):
-            return await run_plan(plant.layout.file("plan.yaml"), tmp_path / "out")
+            return await run_plan(plan_for(plant, fault.criterion), tmp_path / "out")
 
     result = asyncio.run(verify())
     found = sets(result)
