@@ -28,7 +28,7 @@ from verifier.judging.alarm_case import (
 )
 from verifier.judging.alarms import judge_conditions, judge_config, provoked
 from verifier.judging.audit import read_audit
-from verifier.judging.case import dicts, is_simulated, mapping
+from verifier.judging.case import cloud_fault, dicts, is_simulated, mapping
 from verifier.judging.fluctuation import judge_fluctuation
 from verifier.judging.link import edge_offset
 from verifier.judging.notices import judge_reminder
@@ -212,7 +212,7 @@ async def _fallback(chain: Chain, trials: Mapping[str, Trial], began: int) -> No
 
 def judge(evidence: Evidence, pack: RulePack) -> dict[str, dict[str, Outcome]]:
     """Outcomes by machine and statement, before needs are applied. Pure."""
-    fault = _cloud_fault(evidence)
+    fault = cloud_fault(evidence)
     if fault:
         seen = evidence.hashes("scope", "cloud")
         broken = Outcome(State.FAIL if fault == "cloud_refused" else State.NOT_CHECKED, fault, evidence=seen)
@@ -265,15 +265,6 @@ def judge(evidence: Evidence, pack: RulePack) -> dict[str, dict[str, Outcome]]:
 def simulated(evidence: Evidence) -> dict[str, bool]:
     """Which machines say, or are said to be, simulated."""
     return {uid: is_simulated(evidence, uid) for uid in sorted(evidence["scope"]["machines"])}
-
-
-def _cloud_fault(evidence: Evidence) -> str:
-    devices = evidence["cloud"]["devices"]
-    if devices["status"] == 0:
-        return "cloud_unreachable"
-    if devices["status"] in (401, 403):
-        return "token_refused"
-    return "" if devices["status"] == 200 and devices["body"] else "cloud_refused"
 
 
 def _should(said: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from verifier.chain import Chain, pause
 from verifier.clocks import Offset
 from verifier.evidence import Evidence, make
 from verifier.findings import Outcome, figure
-from verifier.judging.case import MAX_TIME, MachineCase, build, device_of, dicts, is_simulated, mapping
+from verifier.judging.case import MAX_TIME, MachineCase, build, cloud_fault, device_of, dicts, is_simulated, mapping
 from verifier.judging.feed import judge_push, judge_real_time
 from verifier.judging.link import EdgeAnswer, edge_answer, edge_offset, judge_link
 from verifier.judging.trend import LIVE_ELSEWHERE, NO_FEED, page_fault
@@ -226,7 +226,7 @@ async def _history(chain: Chain, case: MachineCase) -> dict[str, list[Any]]:
 def judge(evidence: Evidence, pack: RulePack) -> dict[str, dict[str, Outcome]]:
     """Outcomes by machine and statement, before needs are applied. Pure."""
     limits = pack.thresholds.criteria[ID]
-    fault = _cloud_fault(evidence)
+    fault = cloud_fault(evidence)
     page = mapping(evidence.get("page"))
     out: dict[str, dict[str, Outcome]] = {}
     for case in _cases(evidence, pack):
@@ -268,15 +268,6 @@ def _heard(page: Mapping[str, Any], outcome: Outcome) -> Outcome:
 def simulated(evidence: Evidence) -> dict[str, bool]:
     """Which machines say, or are said to be, simulated."""
     return {uid: is_simulated(evidence, uid) for uid in sorted(evidence["scope"]["machines"])}
-
-
-def _cloud_fault(evidence: Evidence) -> str:
-    devices = evidence["cloud"]["devices"]
-    if devices["status"] == 0:
-        return "cloud_unreachable"
-    if devices["status"] in (401, 403):
-        return "token_refused"
-    return "" if devices["status"] == 200 and devices["body"] else "cloud_refused"
 
 
 def _answer(evidence: Evidence, edge: str, limits: Mapping[str, Threshold]) -> EdgeAnswer:

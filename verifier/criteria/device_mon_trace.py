@@ -16,7 +16,7 @@ from verifier.chain import Chain, pause
 from verifier.evidence import Evidence, EvidenceError
 from verifier.findings import Outcome
 from verifier.judging import trend as judging
-from verifier.judging.case import MAX_TIME, device_of, dicts, mapping
+from verifier.judging.case import MAX_TIME, cloud_fault, device_of, dicts, mapping
 from verifier.judging.features import points_of_query, usable
 from verifier.judging.history import compare, judge_query, reason_of, rows_in
 from verifier.judging.reach import bounds_of, coverage_of, hole_ms, judge_reach
@@ -288,7 +288,7 @@ def judge(evidence: Evidence, pack: RulePack) -> dict[str, dict[str, Outcome]]:
     out: dict[str, dict[str, Outcome]] = {}
     for uid in sorted(scope["machines"]):
         base = evidence.hashes("scope", "cloud")
-        fault = _cloud_fault(evidence)
+        fault = cloud_fault(evidence)
         device = device_of(evidence, uid)
         if fault or device is None:
             broken = Outcome(State.FAIL, fault or "not_in_cloud", evidence=base)
@@ -348,15 +348,6 @@ def _record(evidence: Evidence, edge: str) -> Record | None:
         raise EvidenceError("the windows are not those of the seed")
     address = Address(scope["enterprise"], edge)
     return read_record(raw, edge=address, public=from_text(pinned), head_key=from_text(scope["head_key"]))
-
-
-def _cloud_fault(evidence: Evidence) -> str:
-    devices = evidence["cloud"]["devices"]
-    if devices["status"] == 0:
-        return "cloud_unreachable"
-    if devices["status"] in (401, 403):
-        return "token_refused"
-    return "" if devices["status"] == 200 and devices["body"] else "cloud_refused"
 
 
 def _cloud_ms(times: Sequence[Mapping[str, Any]]) -> int | None:

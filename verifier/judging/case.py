@@ -140,6 +140,16 @@ class MachineCase:
         return max(within, key=lambda r: r.t, default=tag.newest)
 
 
+def cloud_fault(evidence: Evidence) -> str:
+    """Why the cloud's list of machines could not be used; "" where it could."""
+    devices = evidence["cloud"]["devices"]
+    if devices["status"] == 0:
+        return "cloud_unreachable"
+    if devices["status"] in (401, 403):
+        return "token_refused"
+    return "" if devices["status"] == 200 and devices["body"] else "cloud_refused"
+
+
 def is_simulated(evidence: Evidence, uid: str) -> bool:
     """Said by the machine itself, by the cloud, or by the plant's list: any one suffices."""
     identity = mapping((evidence.get(f"machine/{uid}") or {}).get("identity"))
