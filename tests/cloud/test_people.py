@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert
 
 from cloud import audit, auth, fleet, people, tokens
+from cloud.errors import ApiError
 from cloud.people import LogInRefused, PeopleError
 from cloud.schema import open_database
 from ingest import tables as ingest_tables
@@ -196,3 +197,12 @@ def test_the_register_remembers_which_gateway_carried_a_machine_when(database: E
     assert carried("d2") == [("a", 10, 40), ("b", 40, 60)]
     assert carried("d3") == [("b", 20, None)]
     assert carried("d1", E2) == []
+
+
+def test_an_inspectors_token_has_an_end_within_hours(database: Engine) -> None:
+    with database.begin() as db:
+        for hours in (None, 13.0):
+            with pytest.raises(ApiError, match="12 hours"):
+                tokens.create(db, "test", enterprise=E1, name="i", role="inspector", hours=hours)
+        _, entry = tokens.create(db, "test", enterprise=E1, name="i", role="inspector", hours=8)
+    assert entry["expires_ms"] > clock.now_ms()

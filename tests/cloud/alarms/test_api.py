@@ -158,3 +158,23 @@ async def test_who_may_not_write(ask: Api, role: str) -> None:
     await ask("POST", f"/rules/{rule['id']}/retire", 403)
     await ask("POST", "/channels", 403, {"name": "x", "url": "json://127.0.0.1/"})
     assert (await ask("GET", "/rules"))["rules"]
+
+
+async def test_an_inspector_moves_the_plants_limits_and_ends_only_rules_of_his_own(ask: Api) -> None:
+    plants = (await ask("POST", "/rules", 201, body(ask)))["rule"]["id"]
+    ask.who |= {"name": "ins", "role": "inspector"}
+    assert (await ask("PUT", f"/rules/{plants}", body=body(ask, high=5.0)))["rule"]["high"] == 5.0
+    await ask("PUT", f"/rules/{plants}", 403, body(ask, enabled=False))
+    await ask("POST", f"/rules/{plants}/retire", 403)
+    own = (await ask("POST", "/rules", 201, body(ask)))["rule"]["id"]
+    assert (await ask("POST", f"/rules/{own}/retire"))["rule"]["retired_ms"] is not None
+
+
+async def test_of_a_web_hook_only_the_host_is_shown(ask: Api) -> None:
+    url = "jsons://user:word@hook.example:8443/PATH?+Authorization=HEADER&-key=QUERY"
+    await ask("POST", "/channels", 201, {"name": "hook", "url": url})
+    [shown] = (await ask("GET", "/channels"))["channels"]
+    assert shown["url_shown"] == "jsons://hook.example:8443/…"
+    ask.who |= {"name": "ins", "role": "inspector"}
+    later = clock.now_ms() + 3_600_000
+    await ask("POST", "/channels", 403, {"name": "x", "url": "json://127.0.0.1:1/?method=DELETE", "until_ms": later})

@@ -250,3 +250,15 @@ async def test_two_engines_at_one_shard(alarming: Alarming) -> None:
     await alarming.take(second)
     [alarm] = alarming.alarms()
     assert alarm["state"] == "cleared"
+
+
+async def test_rows_out_of_order_tell_nothing_again_of_a_time_in_which_the_alarm_was_active(alarming: Alarming) -> None:
+    alarming.rule()
+    alarming.commit(11.0)
+    engine = await alarming.take()
+    alarming.commit(12.0, 12.0, at_ms=alarming.now + 4000)
+    await alarming.take(engine)
+    alarming.commit(11.5, at_ms=alarming.now + 2000)  # as an edge sends after a break
+    await alarming.take(engine)
+    [alarm] = alarming.alarms()
+    assert alarm["state"] == "active" and not alarm["late"]
