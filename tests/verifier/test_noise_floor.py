@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.verifier.noisy import LIMITS, questions
 from verifier.judging.reads import noise_floor
 from verifier.readers.base import TagRead
 
@@ -23,4 +24,22 @@ def reads(*values: float) -> tuple[TagRead, ...]:
     ],
 )
 def test_noise_is_what_goes_to_and_fro(values: tuple[float, ...], floor: float) -> None:
-    assert noise_floor(reads(*values), 1.0)[1] == floor
+    assert noise_floor(reads(*values), 1.0, LIMITS["noise_reversals"].value)[1] == floor
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        # The tail of noise: three times the median step would not hold it.
+        ("cnc_machine", 328),
+        ("cnc_machine", 1009),
+        # Torque of a spindle that speeds up between two reads: only the steps around the sample tell.
+        ("cnc_machine", 55),
+        ("cnc_machine", 86),
+        # Neither, as it was: one step, and three times the median.
+        ("industrial_boiler", 533),
+        ("industrial_boiler", 1350),
+    ],
+)
+def test_an_honest_machine_leaves_no_question(kind: str, seed: int) -> None:
+    assert questions(kind, seed) == {}

@@ -5,7 +5,7 @@ that interval (at least three of them) span what the machine said around it. The
 
     tolerance = tag resolution + declared deadband + how far the tag moves between two neighbouring reads
 
-where the last is measured: LOCAL_STEPS times the largest step between neighbouring reads around the sample, and at least
+where the last is measured: `local_steps` times the largest step between neighbouring reads around the sample, and at least
 `noise_steps` times the median step over the whole watch, because noise between two reads is not seen. A value that never
 moves has no such allowance, so a constant must be equal. Integers are compared as integers: 64 bits exactly.
 
@@ -27,7 +27,6 @@ from verifier.rules.types import Threshold
 
 LEAST_BRACKET = 3
 AROUND = 2  # neighbouring reads on either side whose steps count as local
-LOCAL_STEPS = 3.0  # a signal that swings between two reads is not seen at its turning points
 MAX_GAPS = 4.0  # a bracket wider than so many reading intervals says nothing
 
 Verdict = Literal["equal", "blurred", "contradiction", "uncompared"]
@@ -85,6 +84,7 @@ class _Watch:
     reads: tuple[TagRead, ...]
     steps: list[float]
     floor: float
+    local_steps: float
     interval: float
     pulses: list[Shown]
 
@@ -98,9 +98,9 @@ def compare_tag(
     reads = tag.valued
     if len(reads) < limits["least_reads"].value:
         return TagComparison(tag.id, ())
-    steps, floor = noise_floor(reads, limits["noise_steps"].value)
+    steps, floor = noise_floor(reads, limits["noise_steps"].value, limits["noise_reversals"].value)
     interval = statistics.median(b.after - a.after for a, b in pairwise(reads))
-    watch = _Watch(tag, reads, steps, floor, interval, pulses(tag, reads, floor))
+    watch = _Watch(tag, reads, steps, floor, limits["local_steps"].value, interval, pulses(tag, reads, floor))
     found: dict[tuple[int, str, int], Comparison] = {}
     when = {row.key: timing(tag, row) for row in tag.rows if row.usable}
     for row in tag.rows:
@@ -156,7 +156,7 @@ def _compare(watch: _Watch, row: Row, middle: float, spread: float) -> Compariso
         around = watch.reads[max(0, first - AROUND) : last + 1 + AROUND]
         changes = sum(not same(a.value, b.value) for a, b in pairwise(around))
         return _against(watch, row, around if changes > 1 else reads, 0.0)
-    return _against(watch, row, reads, max(LOCAL_STEPS * max(local, default=0.0), watch.floor))
+    return _against(watch, row, reads, max(watch.local_steps * max(local, default=0.0), watch.floor))
 
 
 def _standing(watch: _Watch, row: Row, middle: float, spread: float, *, fresh_ms: float, due_ms: float) -> Comparison:

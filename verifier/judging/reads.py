@@ -9,7 +9,6 @@ from verifier.judging.case import Row, Shown, TagCase
 from verifier.readers.base import TagRead
 
 STATES = ("boolean", "enum")  # compared as they are, not by distance
-LEAST_REVERSALS = 3  # fewer are somebody's hand at a set-point
 
 
 def is_number(value: Shown) -> bool:
@@ -89,18 +88,19 @@ def away_ms(tag: TagCase, *, since: float, until: float, deadband: float) -> flo
     return longest
 
 
-def noise_floor(reads: Sequence[TagRead], factor: float) -> tuple[list[float], float]:
-    """(steps between neighbouring reads, how far noise between two reads may reach)."""
+def noise_floor(reads: Sequence[TagRead], factor: float, least_reversals: float) -> tuple[list[float], float]:
+    """(steps between neighbouring reads, how far noise between two reads may reach), in the tag's unit: `factor` times the
+    median step. Where most steps are none, but the tag goes to and fro at least `least_reversals` times, it is noise that a
+    limit cuts off (a gas detector at zero), and the steps that count are those where it moves."""
     signed = [step_between(a, b) for a, b in itertools.pairwise(reads)]
-    steps = [abs(s) for s in signed]
+    steps = [abs(step) for step in signed]
     if not steps:
         return steps, 0.0
     floor = statistics.median(steps)
-    moving = [s for s in signed if s]
-    if not floor and sum((a > 0) != (b > 0) for a, b in itertools.pairwise(moving)) >= LEAST_REVERSALS:
-        # Noise that a limit cuts off half the time (a gas detector at zero): its steps are those where it is seen to move.
-        # What was set, and perhaps set back, or counts does not go to and fro.
-        floor = statistics.median([abs(step) for step in moving])
+    moving = [step for step in signed if step]
+    reversals = sum((a > 0) != (b > 0) for a, b in itertools.pairwise(moving))
+    if not floor and reversals >= least_reversals:
+        floor = statistics.median(abs(step) for step in moving)
     return steps, factor * floor
 
 
